@@ -1,0 +1,1 @@
+"""The engine: synchronous, typed, without Prefect."""

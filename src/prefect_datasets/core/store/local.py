@@ -1,0 +1,357 @@
+"""A folder as a store: a file per object, on this machine or a shared file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+from prefect_datasets.core.errors import ConflictError
+from prefect_datasets.core.store.base import (
+    ObjectInfo,
+    Range,
+    Store,
+    Upload,
+    folder_prefix,
+    too_short,
+)
+from prefect_datasets.core.store.keys import TEMPORARY
+from prefect_datasets.core.store.translate import translating
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# Pieces are what a caller keeps in memory; a local disk gains nothing from larger ones.
+PIECE_BYTES = 8 << 20
+# More buffers than this in one writev are refused by Linux.
+_MAX_BUFFERS = 1024
+# Answers of file systems that have no hard links.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+# Answers of copy_file_range where the kernel or the file system can't do it.
+_NO_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
+
+_Result = TypeVar("_Result")
+
+
+class LocalStore(Store):
+    """Objects as files below one folder, which is made with the first object."""
+
+    # The kernel serves one writer per folder at a time; more threads only wait.
+    n_threads = 4
+
+    def __init__(self, root: Path, options: Mapping[str, object]) -> None:
+        super().__init__(f"file://{quote(str(root))}", options, kind="file", bucket=str(root))
+        self._root = str(root)
+
+    def url_of(self, key: str) -> str:
+        """Return the path of the object at `key`: what a user can look at."""
+        return self._path(key)
+
+    def read(self, key: str) -> bytes:
+        with translating("read", self, key), open(self._path(key), "rb", buffering=0) as file:
+            return file.read()
+
+    def read_range(self, key: str, start: int, length: int) -> memoryview:
+        with translating("read", self, key):
+            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = _pread(descriptor, start, length)
+            finally:
+                os.close(descriptor)
+        if len(data) != length:
+            raise too_short(self.url_of(key), start, length, len(data))
+        return memoryview(data)
+
+    def info(self, key: str) -> ObjectInfo | None:
+        path = self._path(key)
+        with translating("look at", self, key):
+            try:
+                status = os.stat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if os.path.isdir(path):
+                return None
+            return ObjectInfo(key, status.st_size, status.st_mtime)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        folders = [folder_prefix(prefix)]
+        while folders:
+            folder = folders.pop()
+            with translating("list", self, folder):
+                entries = self._entries(folder)
+            for entry in entries:
+                key = folder + entry.name
+                if entry.is_dir():
+                    folders.append(f"{key}/")
+                elif (found := _entry_info(entry, key)) is not None:
+                    yield found
+
+    def list_folders(self, prefix: str) -> list[str]:
+        with translating("list", self, prefix):
+            entries = self._entries(folder_prefix(prefix))
+            return sorted(entry.name for entry in entries if entry.is_dir())
+
+    def write(self, key: str, data: Buffer) -> None:
+        with translating("write", self, key):
+            temporary = self._write_temporary(key, data)
+            _or_drop(temporary, lambda: os.replace(temporary, self._path(key)))
+
+    def create(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        with translating("create", self, key):
+            temporary = self._write_temporary(key, data, sync=True)
+            try:
+                _link_or_create(temporary, path, data)
+            except FileExistsError as error:
+                raise ConflictError("The object is there already", subject=path) from error
+            finally:
+                os.unlink(temporary)
+
+    def upload(self, key: str, n_bytes: int) -> LocalUpload:
+        with translating("write", self, key):
+            descriptor, temporary = self._open_temporary(key)
+        return LocalUpload(self, key, descriptor, temporary, n_bytes=n_bytes)
+
+    def copy(self, source: str, target: str) -> None:
+        with translating("copy", self, source):
+            n_bytes = os.stat(self._path(source)).st_size
+        with self.upload(target, n_bytes) as upload:
+            upload.copy(0, 0, Range(source, 0, n_bytes))
+            upload.complete()
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            path = self._path(key)
+            with translating("delete", self, key):
+                try:
+                    os.unlink(path)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+            self._drop_empty_folders(os.path.dirname(path))
+
+    def abort_stale_uploads(self, older_than_seconds: float) -> int:
+        limit = time.time() - older_than_seconds
+        n_dropped = 0
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                path = os.path.join(folder, name)
+                if name.startswith(TEMPORARY) and _drop_if_older(path, limit):
+                    n_dropped += 1
+        return n_dropped
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                return [entry for entry in entries if not entry.name.startswith(TEMPORARY)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _open_temporary(self, key: str) -> tuple[int, str]:
+        folder = os.path.dirname(self._path(key))
+        temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(temporary, flags, 0o666), temporary
+        except FileNotFoundError:
+            pass
+        for _ in range(100):
+            os.makedirs(folder, exist_ok=True)
+            # A concurrent delete takes empty folders away, perhaps between these two calls.
+            try:
+                return os.open(temporary, flags, 0o666), temporary
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(errno.ENOENT, "The folder vanishes as it is made", folder)
+
+    def _write_temporary(self, key: str, data: Buffer, *, sync: bool = False) -> str:
+        descriptor, temporary = self._open_temporary(key)
+        try:
+            _or_drop(temporary, lambda: _write_whole(descriptor, data, sync=sync))
+        finally:
+            os.close(descriptor)
+        return temporary
+
+    def _drop_empty_folders(self, folder: str) -> None:
+        while len(folder) > len(self._root):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                return
+            folder = os.path.dirname(folder)
+
+
+class LocalUpload(Upload):
+    """Pieces go to their place in a hidden file beside the target, which one rename shows."""
+
+    piece_bytes = PIECE_BYTES
+    can_copy = True
+
+    def __init__(
+        self, store: LocalStore, key: str, descriptor: int, temporary: str, *, n_bytes: int
+    ) -> None:
+        super().__init__(n_bytes)
+        self._store = store
+        self._key = key
+        self._descriptor = descriptor
+        self._temporary = temporary
+
+    def piece(self, index: int, offset: int, data: Buffer | Sequence[Buffer]) -> None:
+        del index
+        buffers = data if isinstance(data, Sequence) and not _is_buffer(data) else [data]
+        with translating("write", self._store, self._key):
+            _pwrite(self._descriptor, offset, buffers)  # pyright: ignore[reportArgumentType]
+
+    def copy(self, index: int, offset: int, source: Range) -> None:
+        del index
+        with translating("copy", self._store, source.key):
+            reading = os.open(self._store.url_of(source.key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                got = _copy_range(reading, source.start, self._descriptor, offset, source.length)
+            finally:
+                os.close(reading)
+        if got != source.length:
+            raise too_short(self._store.url_of(source.key), source.start, source.length, got)
+
+    def complete(self) -> None:
+        with translating("write", self._store, self._key):
+            n_bytes = os.fstat(self._descriptor).st_size
+            assert n_bytes == self.n_bytes, f"{n_bytes} of {self.n_bytes} bytes were sent"
+            os.replace(self._temporary, self._store.url_of(self._key))
+            self._close()
+
+    def abort(self) -> None:
+        if self._descriptor >= 0:
+            _unlink_if_there(self._temporary)
+            self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def _is_buffer(data: object) -> bool:
+    return isinstance(data, bytes | bytearray | memoryview)
+
+
+def _entry_info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
+    """Return what is known of a listed file, or None if it has gone since."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return ObjectInfo(key, status.st_size, status.st_mtime)
+
+
+def _pread(descriptor: int, start: int, length: int) -> bytes:
+    """Read up to `length` bytes; less only where the file ends."""
+    data = os.pread(descriptor, length, start)
+    if len(data) == length or not data:
+        return data
+    # One call gives at most 2 GiB.
+    pieces = [data]
+    while (missing := length - sum(map(len, pieces))) and pieces[-1]:
+        pieces.append(os.pread(descriptor, missing, start + length - missing))
+    return b"".join(pieces)
+
+
+def _write_whole(descriptor: int, data: Buffer, *, sync: bool) -> None:
+    _pwrite(descriptor, 0, [data])
+    if sync:
+        os.fsync(descriptor)
+
+
+def _pwrite(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
+    """Write all buffers, one after the other, from `offset` on."""
+    for first in range(0, len(buffers), _MAX_BUFFERS):
+        views = [memoryview(part).cast("B") for part in buffers[first : first + _MAX_BUFFERS]]
+        while views := [view for view in views if view]:
+            written = os.pwritev(descriptor, views, offset)
+            offset += written
+            views = list(_left(views, written))
+
+
+def _left(views: Sequence[memoryview], written: int) -> Iterator[memoryview]:
+    """Yield what of `views` a short write left over."""
+    for view in views:
+        if written < len(view):
+            yield view[written:]
+        written = max(0, written - len(view))
+
+
+def _copy_range(reading: int, start: int, writing: int, offset: int, length: int) -> int:
+    """Copy bytes between two files, in the kernel if it can; return how many there were."""
+    done = 0
+    while done < length:
+        try:
+            n_bytes = os.copy_file_range(
+                reading, writing, length - done, start + done, offset + done
+            )
+        except OSError as error:
+            if error.errno not in _NO_COPY:
+                raise
+            return done + _copy_by_hand(
+                reading, start + done, writing, offset + done, length - done
+            )
+        if n_bytes == 0:
+            break
+        done += n_bytes
+    return done
+
+
+def _copy_by_hand(reading: int, start: int, writing: int, offset: int, length: int) -> int:
+    done = 0
+    while done < length:
+        data = os.pread(reading, min(PIECE_BYTES, length - done), start + done)
+        if not data:
+            break
+        _pwrite(writing, offset + done, [data])
+        done += len(data)
+    return done
+
+
+def _link_or_create(temporary: str, path: str, data: bytes) -> None:
+    """Show the object at `path` if none is there; of several at once exactly one succeeds."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Without links the winner is still certain, but a reader may see a half-written object.
+        with open(path, "xb") as file:
+            file.write(data)
+
+
+def _or_drop(temporary: str, act: Callable[[], _Result]) -> _Result:
+    """Call `act`; drop the temporary file if it fails."""
+    try:
+        return act()
+    except BaseException:
+        _unlink_if_there(temporary)
+        raise
+
+
+def _drop_if_older(path: str, limit: float) -> bool:
+    try:
+        if os.stat(path).st_mtime >= limit:
+            return False
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unlink_if_there(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -1,8 +1,8 @@
 """The bytes of a package: where each member goes and what stands around it.
 
 A package is a zip of stored members in path order without gaps. Where anything lies follows from
-paths and sizes alone, so every offset is known before a byte is read and the pieces of an upload can
-be made in any order. `docs/format.md` has the byte table.
+paths and sizes alone, so every offset is known before a byte is read and the pieces of an upload
+can be made in any order. `docs/format.md` has the byte table.
 
     local header, content      one after the other for each member
     directory                  one entry for each member, then the end records

@@ -31,3 +31,13 @@ class NoProgress:
     def note(self, message: str) -> None: ...
 
     def warn(self, message: str) -> None: ...
+
+
+def format_bytes(n_bytes: int) -> str:
+    """Write a size as people read it, in powers of 1000: `15 GB`, `2.5 MB`, `512 B`."""
+    size, units = float(n_bytes), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.5 and len(units) > 1:  # 999.6 would be written as 1000
+        size /= 1000
+        units.pop(0)
+    text = f"{size:.1f}" if size < 9.95 and units[0] != "B" else f"{size:.0f}"
+    return f"{text.removesuffix('.0')} {units[0]}"

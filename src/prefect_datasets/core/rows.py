@@ -94,6 +94,13 @@ def datum_id(execution: str, path: str) -> str:
     return str(uuid.UUID(bytes=uuid.UUID(execution).bytes[:8] + tail))
 
 
+def datum_ids(execution: str, paths: Iterable[str]) -> list[str]:
+    """Return `datum_id` of many paths, several times faster."""
+    head = str(uuid.UUID(execution))[:18]
+    tails = (hashlib.sha256(path.encode()).hexdigest() for path in paths)
+    return [f"{head}-{tail[:4]}-{tail[4:16]}" for tail in tails]
+
+
 def _feed(hasher: _Hash, column: pa.Array) -> None:
     """Feed the values' bytes of a binary column, one after the other, without copying them."""
     if len(column) == 0:

@@ -24,59 +24,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.zip_fields import (
+    ALL_ONES_16,
+    ALL_ONES_32,
+    END,
+    ENTRY,
+    LOCAL_HEADER,
+    STORED,
+    UTF8_NAME,
+    ZIP64_END,
+    ZIP64_FIELD,
+    ZIP64_LOCATOR,
+)
 
 Int64s = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.integer[Any]] | pa.Array | pa.ChunkedArray | Sequence[int]
 Strings = pa.Array | pa.ChunkedArray
-
-LOCAL_HEADER_BYTES = 30
-# From these numbers on a field holds all ones and the value stands in a ZIP64 field.
-ZIP64_BYTES = 0xFFFFFFFF
-ZIP64_MEMBERS = 0xFFFF
 
 MAX_NAME_BYTES = 0xFFFF
 
 _NEEDS_STORED = 10
 _NEEDS_ZIP64 = 45
 _MADE_BY = 3 << 8 | _NEEDS_ZIP64  # Unix
-_UTF8_NAME = 0x0800
-_STORED = 0
 _MIDNIGHT, _1980_01_01 = 0, 1 << 5 | 1
 _REGULAR_0644 = 0o100644 << 16
 
+_LOCAL_BYTES = LOCAL_HEADER.size
 _LOCAL = struct.Struct("<14s3I2H")
-_LOCAL_START = struct.pack("<4s5H", b"PK\3\4", _NEEDS_STORED, _UTF8_NAME, _STORED, 0, _1980_01_01)
+_LOCAL_START = struct.pack("<4s5H", b"PK\3\4", _NEEDS_STORED, UTF8_NAME, STORED, 0, _1980_01_01)
 _LOCAL_ZIP64_START = struct.pack(
-    "<4s5H", b"PK\3\4", _NEEDS_ZIP64, _UTF8_NAME, _STORED, 0, _1980_01_01
+    "<4s5H", b"PK\3\4", _NEEDS_ZIP64, UTF8_NAME, STORED, 0, _1980_01_01
 )
 _LOCAL_ZIP64_FIELD = struct.Struct("<2H2Q")
 
-_ENTRY = np.dtype(
-    [
-        ("signature", "S4"),
-        ("made_by", "<u2"),
-        ("needs", "<u2"),
-        ("flags", "<u2"),
-        ("method", "<u2"),
-        ("time", "<u2"),
-        ("date", "<u2"),
-        ("crc32", "<u4"),
-        ("compressed", "<u4"),
-        ("size", "<u4"),
-        ("name_bytes", "<u2"),
-        ("extra_bytes", "<u2"),
-        ("comment_bytes", "<u2"),
-        ("disk", "<u2"),
-        ("internal", "<u2"),
-        ("external", "<u4"),
-        ("offset", "<u4"),
-    ]
-)
 _EXTRA_START = np.dtype([("id", "<u2"), ("n_bytes", "<u2")])
-_ZIP64_END = struct.Struct("<4sQ2H2I4Q")
-_ZIP64_LOCATOR = struct.Struct("<4sIQI")
-_END = struct.Struct("<4s4H2IH")
-
 # Members per piece of the directory: a few MB.
 _PIECE_MEMBERS = 1 << 16
 
@@ -106,13 +87,13 @@ def layout(paths: Strings, sizes: Integers) -> Layout:
     """
     n_bytes = _int64s(sizes)
     names = _name_lengths(paths)
-    large = n_bytes >= ZIP64_BYTES
-    headers = LOCAL_HEADER_BYTES + names + large * _LOCAL_ZIP64_FIELD.size
+    large = n_bytes >= ALL_ONES_32
+    headers = _LOCAL_BYTES + names + large * _LOCAL_ZIP64_FIELD.size
     ends = np.cumsum(headers + n_bytes, dtype=np.int64)
     header_offsets = np.zeros(len(ends), dtype=np.int64)
     header_offsets[1:] = ends[:-1]
     directory_offset = int(ends[-1]) if len(ends) else 0
-    directory_bytes = int(_entry_lengths(names, large, header_offsets >= ZIP64_BYTES).sum())
+    directory_bytes = int(_entry_lengths(names, large, header_offsets >= ALL_ONES_32).sum())
     end = _end_records(len(ends), directory_offset, directory_bytes)
     return Layout(
         header_offsets=header_offsets,
@@ -131,16 +112,16 @@ def local_header(path: bytes, size: int, crc32: int) -> bytes:
 
 def local_header_bytes(path: bytes, size: int) -> int:
     """Return how long the local header of such a member is."""
-    return LOCAL_HEADER_BYTES + len(path) + (_LOCAL_ZIP64_FIELD.size if size >= ZIP64_BYTES else 0)
+    return _LOCAL_BYTES + len(path) + (_LOCAL_ZIP64_FIELD.size if size >= ALL_ONES_32 else 0)
 
 
 def pack_header_into(
     buffer: bytearray | memoryview, offset: int, path: bytes, size: int, crc32: int
 ) -> int:
     """Write a local header into `buffer` at `offset` and return where it ends."""
-    start = offset + LOCAL_HEADER_BYTES
+    start = offset + _LOCAL_BYTES
     end = start + len(path)
-    if size < ZIP64_BYTES:
+    if size < ALL_ONES_32:
         _LOCAL.pack_into(buffer, offset, _LOCAL_START, crc32, size, size, len(path), 0)
         buffer[start:end] = path
         return end
@@ -150,13 +131,13 @@ def pack_header_into(
         offset,
         _LOCAL_ZIP64_START,
         crc32,
-        ZIP64_BYTES,
-        ZIP64_BYTES,
+        ALL_ONES_32,
+        ALL_ONES_32,
         len(path),
         extra.size,
     )
     buffer[start:end] = path
-    extra.pack_into(buffer, end, 1, extra.size - 4, size, size)
+    extra.pack_into(buffer, end, ZIP64_FIELD, extra.size - 4, size, size)
     return end + extra.size
 
 
@@ -183,7 +164,7 @@ def directory_pieces(
     if len(names):
         header = local_header_bytes(names[-1].as_py(), int(n_bytes[-1]))
         directory_offset = int(offsets[-1]) + header + int(n_bytes[-1])
-    entries = _entry_lengths(lengths, n_bytes >= ZIP64_BYTES, offsets >= ZIP64_BYTES)
+    entries = _entry_lengths(lengths, n_bytes >= ALL_ONES_32, offsets >= ALL_ONES_32)
     yield _end_records(len(names), directory_offset, int(entries.sum()))
 
 
@@ -191,21 +172,21 @@ def _entries(
     names: pa.Array, lengths: Int64s, sizes: Int64s, crc32s: npt.NDArray[np.uint32], offsets: Int64s
 ) -> memoryview:
     """Return the directory entries of a few members."""
-    large, far = sizes >= ZIP64_BYTES, offsets >= ZIP64_BYTES
-    entries = np.zeros(len(names), dtype=_ENTRY)
+    large, far = sizes >= ALL_ONES_32, offsets >= ALL_ONES_32
+    entries = np.zeros(len(names), dtype=ENTRY)
     entries["signature"] = b"PK\1\2"
     entries["made_by"] = _MADE_BY
     entries["needs"] = np.where(large | far, _NEEDS_ZIP64, _NEEDS_STORED)
-    entries["flags"] = _UTF8_NAME
-    entries["method"] = _STORED
+    entries["flags"] = UTF8_NAME
+    entries["method"] = STORED
     entries["time"] = _MIDNIGHT
     entries["date"] = _1980_01_01
     entries["crc32"] = crc32s
-    entries["compressed"] = entries["size"] = np.minimum(sizes, ZIP64_BYTES)
+    entries["stored_size"] = entries["size"] = np.minimum(sizes, ALL_ONES_32)
     entries["name_bytes"] = lengths
     entries["extra_bytes"] = _extra_lengths(large, far)
     entries["external"] = _REGULAR_0644
-    entries["offset"] = np.minimum(offsets, ZIP64_BYTES)
+    entries["offset"] = np.minimum(offsets, ALL_ONES_32)
     columns = [_records(entries), names]
     if (large | far).any():
         columns += _extra_fields(large, far, sizes, offsets)
@@ -217,7 +198,7 @@ def _extra_fields(
 ) -> list[pa.Array]:
     """Return the ZIP64 field of each member as columns to join: its start, sizes and offset."""
     starts = np.zeros(len(sizes), dtype=_EXTRA_START)
-    starts["id"] = 1
+    starts["id"] = ZIP64_FIELD
     starts["n_bytes"] = np.maximum(_extra_lengths(large, far) - _EXTRA_START.itemsize, 0)
     return [
         _where(large | far, starts),
@@ -249,21 +230,21 @@ def _joined(columns: list[pa.Array]) -> memoryview:
 
 def _end_records(n_members: int, directory_offset: int, directory_bytes: int) -> bytes:
     """Return the end record, with the ZIP64 one and its locator before it where they are needed."""
-    end = _END.pack(
+    end = END.pack(
         b"PK\5\6",
         0,
         0,
-        min(n_members, ZIP64_MEMBERS),
-        min(n_members, ZIP64_MEMBERS),
-        min(directory_bytes, ZIP64_BYTES),
-        min(directory_offset, ZIP64_BYTES),
+        min(n_members, ALL_ONES_16),
+        min(n_members, ALL_ONES_16),
+        min(directory_bytes, ALL_ONES_32),
+        min(directory_offset, ALL_ONES_32),
         0,
     )
-    if n_members < ZIP64_MEMBERS and max(directory_offset, directory_bytes) < ZIP64_BYTES:
+    if n_members < ALL_ONES_16 and max(directory_offset, directory_bytes) < ALL_ONES_32:
         return end
-    zip64 = _ZIP64_END.pack(
+    zip64 = ZIP64_END.pack(
         b"PK\6\6",
-        _ZIP64_END.size - 12,
+        ZIP64_END.size - 12,
         _MADE_BY,
         _NEEDS_ZIP64,
         0,
@@ -273,14 +254,14 @@ def _end_records(n_members: int, directory_offset: int, directory_bytes: int) ->
         directory_bytes,
         directory_offset,
     )
-    locator = _ZIP64_LOCATOR.pack(b"PK\6\7", 0, directory_offset + directory_bytes, 1)
+    locator = ZIP64_LOCATOR.pack(b"PK\6\7", 0, directory_offset + directory_bytes, 1)
     return zip64 + locator + end
 
 
 def _entry_lengths(
     names: Int64s, large: npt.NDArray[np.bool_], far: npt.NDArray[np.bool_]
 ) -> Int64s:
-    return _ENTRY.itemsize + names + _extra_lengths(large, far)
+    return ENTRY.itemsize + names + _extra_lengths(large, far)
 
 
 def _extra_lengths(large: npt.NDArray[np.bool_], far: npt.NDArray[np.bool_]) -> Int64s:

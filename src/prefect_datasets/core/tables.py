@@ -107,10 +107,15 @@ def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
     if isinstance(paths, pa.ChunkedArray):
         paths = pa.concat_arrays(paths.chunks) if paths.num_chunks else pa.array([], paths.type)
     return [
-        *_named("not a relative path", paths.filter(pc.match_substring_regex(paths, _UNSAFE))),
+        *_named("not a relative path", paths.filter(is_unsafe(paths))),
         *_named("out of order or twice", paths[1:].filter(pc.less_equal(paths[1:], paths[:-1]))),
         *_named("both a file and a folder", paths.filter(_is_folder(paths))),
     ]
+
+
+def is_unsafe(paths: pa.Array) -> pa.Array:
+    """Tell of each path whether it leaves its folder, is ambiguous, or has control characters."""
+    return pc.match_substring_regex(paths, _UNSAFE)
 
 
 def _read_parquet(data: bytes | bytearray | memoryview | pa.Buffer, key: str) -> pa.Table:

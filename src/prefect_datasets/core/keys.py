@@ -72,8 +72,8 @@ def file_key(execution: str, path: str) -> str:
 
 
 def package_name(uri: DatasetUri, index: int, n_parts: int) -> str:
-    """What the package of a version's part is called; numbered where there are several."""
-    number = f"-{index}" if n_parts > 1 else ""
+    """What the package of a version's part is called; numbered from 1 where there are several."""
+    number = f"-{index + 1}" if n_parts > 1 else ""
     return f"{uri.dataset}.{uri.version}{number}{PACKAGE_SUFFIX}"
 
 

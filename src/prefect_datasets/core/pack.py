@@ -84,7 +84,7 @@ class _PartWriter:
         self._starts, self._data = _offsets(part, plan)
         # Inherited files keep these; those of local files are written as they are read.
         self._sha256 = _digests(part.rows["sha256"])
-        self._crc32 = np.array(part.rows["crc32"].fill_null(0), np.uint32)
+        self._crc32 = part.rows["crc32"].fill_null(0).to_numpy().copy()
         self._is_stored = np.zeros(n, np.bool_)  # stored by this attempt, not by an earlier one
         self._journal = Journal(store, part.execution, part.uri, part.index)
         self._turn = Turns(any_order=upload is None or upload.any_order)

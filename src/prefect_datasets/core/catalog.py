@@ -322,7 +322,14 @@ def deleted_digest(store: Store, uri: DatasetUri) -> str | None:
     """Return the digest that a deleted version of this name had, or None."""
     key = keys.tombstone_key(uri)
     data = _read(store, key)
-    return AliasRecord.from_json(data, key=key).target if data is not None else None
+    return VersionRecord.from_json(data, key=key).digest if data is not None else None
+
+
+def list_deleted(store: Store, dataset: str, *, since: float) -> list[VersionRecord]:
+    """Return the records of versions deleted after `since` (seconds since 1970)."""
+    infos = store.list(f"{keys.dataset_prefix(dataset)}@deleted/")
+    found = [info.key for info in infos if info.modified > since]
+    return [VersionRecord.from_json(store.read(key), key=key) for key in found]
 
 
 # -- aliases and deletion ---------------------------------------------------------------------
@@ -363,7 +370,7 @@ class Deletion:
     """What deleting a version means.
 
     Attributes:
-        record: The version.
+        record: The version, with packages that were made for it afterwards.
         aliases: Aliases that will name nothing afterwards.
         children: Versions of the dataset that were made from it; they keep all their files.
     """
@@ -391,7 +398,7 @@ def plan_delete(store: Store, uri: DatasetUri) -> Deletion:
     aliases = list_aliases(store, uri.dataset)
     children = [r.uri for r in list_versions(store, uri.dataset) if r.parent == str(uri)]
     return Deletion(
-        record=record,
+        record=_with_later_packages(store, record),
         aliases=tuple(name for name, target in aliases.items() if target == uri.version),
         children=tuple(str(child) for child in children),
     )
@@ -400,6 +407,5 @@ def plan_delete(store: Store, uri: DatasetUri) -> Deletion:
 def delete(store: Store, deletion: Deletion) -> None:
     """Make a version not exist any more; `gc` frees what no other version uses."""
     record = deletion.record
-    tombstone = AliasRecord(target=record.digest, updated=now())
-    store.write(keys.tombstone_key(record.uri), tombstone.to_json())
+    store.write(keys.tombstone_key(record.uri), record.to_json())
     store.delete([keys.record_key(record.uri), keys.packages_key(record.uri)])

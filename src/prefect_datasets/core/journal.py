@@ -31,12 +31,13 @@ _FLUSH_FILES = 4096
 _FLUSH_SECONDS = 5.0
 
 
-def open_attempt(store: Store, uri: DatasetUri, execution: str) -> list[str]:
-    """Note that `execution` is publishing `uri`; return the executions that began and didn't end."""
-    earlier = [name for name in open_attempts(store, uri) if name != execution]
-    body = {"format": FORMAT, "execution": execution, "started": now(), "reuses": earlier}
+def open_attempt(
+    store: Store, uri: DatasetUri, execution: str, *, reuses: Iterable[str] = ()
+) -> None:
+    """Note that `execution` is publishing `uri`, and of which executions it may use objects."""
+    used = sorted(set(reuses) - {execution})
+    body = {"format": FORMAT, "execution": execution, "started": now(), "reuses": used}
     store.write(keys.attempt_key(uri, execution), json.dumps(body).encode())
-    return earlier
 
 
 def open_attempts(store: Store, uri: DatasetUri) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from prefect_datasets.core import catalog, journal, keys, parts
 from prefect_datasets.core.declarations import VersionDeclaration
@@ -128,7 +129,18 @@ def begin(
     store.write(keys.execution_key(plan.execution), text.encode())
     for version in plan.versions:
         if version.existing is None:
-            journal.open_attempt(store, version.uri, plan.execution)
+            uses = {*version.earlier, *_executions_used(version)}
+            journal.open_attempt(store, version.uri, plan.execution, reuses=uses)
+
+
+def _executions_used(version: VersionPlan) -> set[str]:
+    """Return the executions whose objects the version's rows name: `gc` must leave them alone."""
+    used: set[str] = set()
+    for part in version.parts:
+        for name in ("url", "package"):
+            folders = pc.split_pattern(part.rows[name].unique().drop_null(), "/", max_splits=2)
+            used.update(pc.list_element(folders, 1).unique().to_pylist())
+    return used
 
 
 def publish_part(part: PartPlan, *, store: Store, progress: Progress = _QUIET) -> Part:

@@ -1,0 +1,1 @@
+"""Flows to copy. `prefect-datasets demo` runs those of `digits.py`."""

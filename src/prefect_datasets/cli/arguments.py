@@ -1,0 +1,288 @@
+"""What can be written on the command line; values are parsed here, once."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.uri import (
+    DatasetUri,
+    check_alias_name,
+    check_dataset_name,
+    check_new_version_name,
+)
+
+_PROGRAM = "prefect-datasets"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+class _Arguments(argparse.ArgumentParser):
+    """Says what is wrong on one line, without the usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what can be written)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser; `call` in its result is `module:function` of the subcommand."""
+    root = _Arguments(
+        prog=_PROGRAM,
+        description="Immutable, packaged dataset versions on any object store.",
+        epilog=f"`{_PROGRAM} COMMAND --help` explains a command.",
+        allow_abbrev=False,
+    )
+    root.add_argument("--version", action="store_true", help="print the release and exit")
+    commands = root.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", parser_class=_Arguments
+    )
+    _add_making(commands)
+    _add_reading(commands)
+    _add_resolving(commands)
+    _add_maintaining(commands)
+    _add_cache(commands)
+    return root
+
+
+# argparse has no public name for what `add_subparsers` returns.
+_Commands = argparse._SubParsersAction  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _command(
+    commands: _Commands[_Arguments], name: str, call: str, text: str, *, store: bool = True
+) -> _Arguments:
+    """Add a subcommand with the options that all have."""
+    command = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    command.set_defaults(call=f"prefect_datasets.cli.{call}")
+    if store:
+        command.add_argument(
+            "--store",
+            metavar="STORE",
+            help="URL of the store, or name of a saved DatasetStore block (default: the saved "
+            "block `default`, else PREFECT_DATASETS_STORE, else the embedded store)",
+        )
+    command.add_argument("--json", action="store_true", help="print JSON for programs")
+    return command
+
+
+def _add_making(commands: _Commands[_Arguments]) -> None:
+    demo = _command(
+        commands,
+        "demo",
+        "demo:demo",
+        "publish, train on, change and look at real images",
+        store=False,
+    )
+    demo.add_argument(
+        "--dir", metavar="DIR", help="where the demo keeps all it writes (default: a new folder)"
+    )
+    publish = _command(commands, "publish", "make:publish", "publish a folder as a dataset version")
+    publish.add_argument("directory", metavar="DIR", help="the folder with the files")
+    publish.add_argument(
+        "--to",
+        type=_new_uri,
+        metavar="URI",
+        help="the version to make, of all files (default: what the metadata in DIR declares)",
+    )
+    publish.add_argument(
+        "--packaging",
+        choices=("on", "off", "auto"),
+        help="make packages: on, off, or auto: where there are many small files (default: what the "
+        "metadata and the store say)",
+    )
+    publish.add_argument(
+        "--from", dest="base", type=_uri, metavar="URI", help="take over the files of this version"
+    )
+    publish.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="inherited files to leave out (repeatable)",
+    )
+    publish.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        type=_alias,
+        metavar="NAME",
+        help="alias to point at the new version (repeatable)",
+    )
+    package = _command(
+        commands, "package", "make:package", "make packages for a version that has none"
+    )
+    package.add_argument("uri", type=_uri, metavar="URI")
+
+
+def _add_reading(commands: _Commands[_Arguments]) -> None:
+    listing = _command(commands, "list", "read:list_", "list datasets, or the versions of one")
+    listing.add_argument("dataset", nargs="?", type=_dataset, metavar="DATASET")
+    show = _command(commands, "show", "read:show_version", "show what a version is made of")
+    show.add_argument("uri", type=_uri, metavar="URI")
+    files = _command(commands, "files", "read:files", "list the files of a version")
+    files.add_argument("uri", type=_uri, metavar="URI")
+    _add_include(files)
+    diff = _command(commands, "diff", "read:diff", "show what changed from one version to another")
+    diff.add_argument("old", type=_uri, metavar="URI")
+    diff.add_argument("new", type=_uri, metavar="URI")
+
+
+def _add_resolving(commands: _Commands[_Arguments]) -> None:
+    resolve = _command(
+        commands, "resolve", "resolve:resolve", "make a version's files available on this machine"
+    )
+    resolve.add_argument(
+        "uri", type=_input, metavar="URI", help="dataset://NAME/VERSION, datum://ID or a plain URL"
+    )
+    resolve.add_argument(
+        "--to", metavar="DIR", help="folder to make (default: print the path in the cache)"
+    )
+    _add_include(resolve)
+    resolve.add_argument(
+        "--shard", type=_shard, metavar="K/N", help="only one of N equal shares: 0/N to (N-1)/N"
+    )
+    resolve.add_argument(
+        "--link",
+        choices=("symlink", "hardlink", "copy"),
+        default="symlink",
+        help="what DIR is: a link to the read-only files, a folder of hard links, or a copy that "
+        "can be written to (default: symlink)",
+    )
+    resolve.add_argument(
+        "--keep-directories",
+        choices=("full", "suffix", "none"),
+        help="folders to keep: all, those below the wildcard, or none (default: full)",
+    )
+    _add_cache_dir(resolve)
+
+
+def _add_maintaining(commands: _Commands[_Arguments]) -> None:
+    verify = _command(commands, "verify", "maintain:verify", "check a version against its digests")
+    verify.add_argument("uri", type=_uri, metavar="URI")
+    depth = verify.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--quick",
+        action="store_true",
+        help="check that every object exists with the right size (default)",
+    )
+    depth.add_argument("--deep", action="store_true", help="read every byte of both copies")
+    verify.add_argument(
+        "--repair", action="store_true", help="write a damaged copy anew from the good one"
+    )
+    alias = _command(commands, "alias", "maintain:alias", "point an alias at a version")
+    alias.add_argument("uri", type=_uri, metavar="URI")
+    alias.add_argument("alias", type=_alias, metavar="NAME")
+    delete = _command(commands, "delete", "maintain:delete", "delete a version")
+    delete.add_argument("uri", type=_uri, metavar="URI")
+    _add_yes(delete)
+    garbage = _command(
+        commands, "gc", "maintain:collect_garbage", "free what no version uses any more"
+    )
+    _add_yes(garbage)
+
+
+def _add_cache(commands: _Commands[_Arguments]) -> None:
+    cache = commands.add_parser(
+        "cache",
+        help="look after the versions cached on this machine",
+        description="Look after the versions cached on this machine.",
+        allow_abbrev=False,
+    )
+    actions = cache.add_subparsers(
+        title="commands", metavar="COMMAND", dest="action", required=True, parser_class=_Arguments
+    )
+    listing = _command(actions, "list", "cache:list_", "list what is cached")
+    prune = _command(actions, "prune", "cache:prune", "free what is not in use, least used first")
+    prune.add_argument(
+        "--max-bytes",
+        type=_n_bytes,
+        metavar="SIZE",
+        help="keep up to this much, such as 50G (default: the store's cache budget, else nothing)",
+    )
+    verify = _command(actions, "verify", "cache:verify", "check cached files against their digests")
+    clear = _command(actions, "clear", "cache:clear", "free everything that is not in use")
+    for command in (listing, prune, verify, clear):
+        _add_cache_dir(command)
+
+
+def _add_include(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only files that match (repeatable): * within a folder, ** across",
+    )
+
+
+def _add_cache_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="the cache's folder (default: PREFECT_DATASETS_CACHE, else below the Prefect home)",
+    )
+
+
+def _add_yes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--yes", action="store_true", help="do it; without this, only say what would be done"
+    )
+
+
+# -- values -----------------------------------------------------------------------------------
+
+
+def _uri(text: str) -> DatasetUri:
+    try:
+        return DatasetUri.parse(text)
+    except DatasetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _new_uri(text: str) -> DatasetUri:
+    uri = _uri(text)
+    try:
+        check_new_version_name(uri)
+    except DatasetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return uri
+
+
+def _dataset(text: str) -> str:
+    name = text.removeprefix("dataset://")
+    try:
+        check_dataset_name(name)
+    except DatasetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
+
+
+def _alias(text: str) -> str:
+    try:
+        check_alias_name(text)
+    except DatasetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _input(text: str) -> str:
+    """Check dataset URIs here; what else can be resolved is the engine's to say."""
+    return str(_uri(text)) if text.startswith("dataset:") or "://" not in text else text
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if slash and number.isdecimal() and of.isdecimal() and int(number) < int(of):
+        return int(number), int(of)
+    raise argparse.ArgumentTypeError(f"not a shard: {text!r}. Write K/N, with K from 0 to N-1")
+
+
+def _n_bytes(text: str) -> int:
+    digits = text.lower().removesuffix("b")
+    unit = digits[-1:] if digits[-1:] in _UNITS else ""
+    number = digits.removesuffix(unit)
+    if number.isdecimal():
+        return int(number) * _UNITS[unit]
+    raise argparse.ArgumentTypeError(f"not a size: {text!r}. Write a number, such as 500M or 50G")

@@ -1,0 +1,87 @@
+"""`verify`, `alias`, `delete`, `gc`: what looks after a store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from prefect_datasets.cli.describe import version_json, version_line
+from prefect_datasets.cli.output import count, show, show_json
+from prefect_datasets.cli.place import choose
+from prefect_datasets.cli.progress import open_progress
+from prefect_datasets.core import catalog
+from prefect_datasets.core.progress import format_bytes
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def alias(chosen: argparse.Namespace) -> int:
+    """Point an alias at a version."""
+    record = catalog.set_alias(choose(chosen).store(), chosen.uri, chosen.alias)
+    name = f"dataset://{record.uri.dataset}/{chosen.alias}"
+    if chosen.json:
+        show_json({"alias": name, "uri": str(record.uri)})
+    else:
+        show(f"{name} is {record.uri}")
+    return 0
+
+
+def delete(chosen: argparse.Namespace) -> int:
+    """Delete a version, or say what that would mean."""
+    store = choose(chosen).store()
+    deletion = catalog.plan_delete(store, chosen.uri)
+    if chosen.yes:
+        catalog.delete(store, deletion)
+    if chosen.json:
+        names = {"aliases": deletion.aliases, "children": deletion.children}
+        show_json({"deleted": chosen.yes, "version": version_json(deletion.record), **names})
+        return 0
+    show(f"{'deleted' if chosen.yes else 'would delete'} {version_line(deletion.record)}")
+    if deletion.aliases:
+        show(f"aliases that name nothing then: {', '.join(deletion.aliases)}")
+    if deletion.children:
+        show(f"made from it, and complete without it: {', '.join(deletion.children)}")
+    show(
+        "`prefect-datasets gc` frees what no other version uses, a day later"
+        if chosen.yes
+        else "--yes does it"
+    )
+    return 0
+
+
+def collect_garbage(chosen: argparse.Namespace) -> int:
+    """Free what no version uses, or say how much that is."""
+    from prefect_datasets.core import garbage as engine  # noqa: PLC0415  pyarrow
+
+    store = choose(chosen).store()
+    garbage = engine.plan_garbage(store, time.time())
+    n_uploads = engine.collect(store, garbage) if chosen.yes else 0
+    if chosen.json:
+        show_json({"deleted": chosen.yes, **asdict(garbage), "n_ended_uploads": n_uploads})
+        return 0
+    what = f"{count(len(garbage.keys), 'object')}, {format_bytes(garbage.n_bytes)}"
+    show(f"{'freed' if chosen.yes else 'would free'} {what}")
+    if garbage.n_young:
+        show(f"{count(garbage.n_young, 'object')} more, less than a day after the last write")
+    if n_uploads:
+        show(f"ended {count(n_uploads, 'upload')} that a crash had left open")
+    if garbage.keys and not chosen.yes:
+        show("--yes does it")
+    return 0
+
+
+def verify(chosen: argparse.Namespace) -> int:
+    """Check a version; 1 if anything is wrong, even where the other copy could heal it."""
+    from prefect_datasets.core import verify as engine  # noqa: PLC0415  pyarrow
+
+    with open_progress() as progress:
+        report = engine.verify(
+            choose(chosen).store(),
+            chosen.uri,
+            deep=chosen.deep,
+            repair=chosen.repair,
+            progress=progress,
+        )
+    return report

@@ -1,0 +1,112 @@
+"""`publish`, `package`: what makes something.
+
+Where a Prefect API is configured they run as flows, so that they show in its UI. With none, a
+throw-away server would take ten seconds and show nobody anything: the engine is called directly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect_datasets.cli.describe import version_json, version_line
+from prefect_datasets.cli.output import show, show_json
+from prefect_datasets.cli.place import Place, choose
+from prefect_datasets.cli.progress import open_progress
+from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from prefect_datasets.core.plan_version import Packaging, Policy
+    from prefect_datasets.core.record import VersionRecord
+
+_PACKAGING: dict[str | None, Packaging] = {"on": True, "off": False, "auto": "auto", None: None}
+_MAX_PACKAGE_BYTES = 1 << 30
+
+
+def publish(chosen: argparse.Namespace) -> int:
+    """Publish a folder."""
+    root = Path(chosen.directory)
+    _check(chosen, root)
+    records = _publish_by_engine(chosen, root)
+    if not records:
+        raise InvalidInputError(
+            "Nothing says which dataset version to make; the files were stored without one",
+            subject=chosen.directory,
+            hint="Name it with --to, or declare it in the folder's metadata.",
+        )
+    _show_versions(records, as_json=chosen.json)
+    return 0
+
+
+def package(chosen: argparse.Namespace) -> int:
+    """Make packages for a version that has none."""
+    from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
+
+    store = choose(chosen).store()
+    with open_progress() as progress:
+        record = engine.package_version(chosen.uri, store=store, progress=progress)
+    _show_versions([record], as_json=chosen.json)
+    return 0
+
+
+def _check(chosen: argparse.Namespace, root: Path) -> None:
+    """Find what is wrong before anything is opened or imported."""
+    needs_to = {"--from": chosen.base, "--exclude": chosen.exclude, "--alias": chosen.alias}
+    lonely = [name for name, value in needs_to.items() if value]
+    if lonely and not chosen.to:
+        raise InvalidInputError(
+            f"{lonely[0]} is about the version that --to names, and there is no --to",
+            hint="Add --to dataset://NAME/VERSION, or declare it in the folder's metadata.",
+        )
+    if not root.is_dir():
+        what = "Not a folder" if root.exists() else "No such folder"
+        raise InvalidInputError(what, subject=chosen.directory, hint="Give one with the files.")
+
+
+def _publish_by_engine(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
+    from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
+
+    place = choose(chosen)
+    declared = None
+    if chosen.to:
+        declared = engine.VersionDeclaration(
+            uri=chosen.to,
+            base=chosen.base,
+            exclude=tuple(chosen.exclude),
+            aliases=tuple(chosen.alias),
+        )
+    with open_progress() as progress:
+        return engine.publish_directory(
+            root,
+            store=place.store(),
+            to=[declared] if declared else None,
+            policy=_policy(place, chosen.packaging),
+            progress=progress,
+        )
+
+
+def _policy(place: Place, packaging: str | None) -> Policy:
+    """Return how to package: the command line, else the environment, else the block."""
+    from prefect_datasets.core.plan_version import Policy  # noqa: PLC0415  pyarrow
+
+    switch = Settings.read().packaging_switch
+    if packaging is None and switch is None:
+        packaging = place.block.get("packaging")
+    return Policy(
+        packaging=_PACKAGING.get(packaging),
+        switch=switch,
+        individual_files=place.block.get("individual_files", True),
+        max_package_bytes=place.block.get("max_package_bytes", _MAX_PACKAGE_BYTES),
+    )
+
+
+def _show_versions(records: Sequence[VersionRecord], *, as_json: bool) -> None:
+    if as_json:
+        show_json({"versions": [version_json(record) for record in records]})
+        return
+    for record in records:
+        show(version_line(record))

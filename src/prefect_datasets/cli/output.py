@@ -1,0 +1,60 @@
+"""What the command line prints: tables, JSON.
+
+Results go to standard output; everything else, progress and errors, to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: `1 file`, `1,797 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def moment(created: str) -> str:
+    """Shorten an ISO 8601 time to the minute, as tables show it; other text stays as it is."""
+    return created[:16].replace("T", " ") if created[10:11] == "T" else created
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
+) -> str:
+    """Lay rows out in columns, two spaces apart.
+
+    Args:
+        header: Titles of the columns.
+        rows: Cells, one sequence per row.
+        right: Columns that are set flush right, as numbers are.
+    """
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def fields(pairs: Mapping[str, str]) -> str:
+    """Lay names and values out, one pair a line; pairs without a value are left out."""
+    shown = {name: value for name, value in pairs.items() if value}
+    width = max((len(name) for name in shown), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items())
+
+
+def show(text: str) -> None:
+    """Print one result for people; what the terminal can't write is shown escaped."""
+    print(text.encode("utf-8", "backslashreplace").decode())  # noqa: T201  the one place that prints
+
+
+def show_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print one result for programs: a JSON document, or one line of them without `indent`."""
+    show(json.dumps(value, indent=indent, ensure_ascii=False))

@@ -1,0 +1,88 @@
+"""Runs one subcommand: errors become one line on standard error and an exit code.
+
+0 is done, 1 is failed, 2 is wrong usage; 130 is interrupted by the keyboard, as shells have it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from prefect_datasets.cli.arguments import parser
+from prefect_datasets.core.errors import DatasetError, InvalidMetadataError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+DEBUG_VARIABLE = "PREFECT_DATASETS_DEBUG"
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv`, or this process's own; return the exit code."""
+    arguments = parser()
+    try:
+        chosen = arguments.parse_args(argv)
+    except SystemExit as end:  # help was asked for, or the usage is wrong: already said
+        return int(end.code or 0)
+    try:
+        return _run(chosen, arguments)
+    except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
+        _close_output()
+        return 0
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on where it was")
+        return _INTERRUPTED
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _say(_describe(error))
+        return 1
+
+
+def _run(chosen: argparse.Namespace, arguments: argparse.ArgumentParser) -> int:
+    if chosen.version:
+        from prefect_datasets import __version__  # noqa: PLC0415  only one wants it
+
+        sys.stdout.write(f"prefect-datasets {__version__}\n")
+        return 0
+    if chosen.command is None:
+        arguments.print_help(sys.stderr)
+        return 2
+    module, _, function = chosen.call.partition(":")
+    code: int = getattr(import_module(module), function)(chosen)
+    sys.stdout.flush()
+    return code
+
+
+def _describe(error: Exception) -> str:
+    """Say what went wrong on one line; faults in metadata have a line each."""
+    if isinstance(error, InvalidMetadataError):
+        return "\n".join(_one_line(line) for line in str(error).splitlines())
+    if isinstance(error, DatasetError):
+        return _one_line(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        return _one_line(f"{error.strerror}: {error.filename or ''}".removesuffix(": "))
+    return _one_line(
+        f"unexpected {type(error).__name__}: {error}. "
+        f"With {DEBUG_VARIABLE}=1 it shows the traceback, which belongs in a bug report."
+    )
+
+
+def _one_line(text: str) -> str:
+    """Show control characters, line ends among them, instead of obeying them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.rstrip())
+
+
+def _say(text: str) -> None:
+    print(f"prefect-datasets: {text}", file=sys.stderr)  # noqa: T201  the one place for errors
+
+
+def _close_output() -> None:
+    """Point standard output nowhere, so that its last flush at exit fails on nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.store.base import ObjectInfo, Range, Store, Upload
 from prefect_datasets.core.store.keys import key_of_path
+from prefect_datasets.core.store.translate import missing_package
 
 __all__ = ["ObjectInfo", "Range", "Store", "Upload", "key_of_path", "open_store"]
+
+_S3 = ("s3", "s3a")
+_GCS = ("gs", "gcs")
+_AZURE = ("az", "abfs", "abfss")
 
 
 def open_store(url: str, options: Mapping[str, object] | None = None) -> Store:
@@ -20,23 +28,62 @@ def open_store(url: str, options: Mapping[str, object] | None = None) -> Store:
         options: Options of the filesystem, as s3fs, gcsfs or adlfs take them.
 
     Raises:
-        InvalidInputError: The URL has no known scheme, or an option is wrong.
+        InvalidInputError: The URL has no known scheme, or no bucket.
         StoreError: The package for this kind of store is missing.
     """
-    options = options or {}
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        return _local(url, options)
-    if scheme in ("file", "local"):
-        return _local(unquote(rest), options)
-    if scheme == "memory":
-        from prefect_datasets.core.store.memory import MemoryStore
+    given = dict(options or {})
+    if not separator or scheme in ("file", "local"):
+        return _local(unquote(rest) if separator else url, given)
+    if "::" not in url:
+        if scheme in _S3:
+            return _s3(rest, given)
+        if scheme == "memory":
+            from prefect_datasets.core.store.memory import MemoryStore
 
-        return MemoryStore(rest.strip("/"), options)
-    raise NotImplementedError
+            return MemoryStore(rest.strip("/"), given)
+        if scheme in _GCS:
+            _require(scheme, "gcsfs")
+            from prefect_datasets.core.store.gcs import GcsStore
+
+            return GcsStore(f"gs://{_with_bucket(rest)}", given)
+        if scheme in _AZURE:
+            _require(scheme, "adlfs")
+            from prefect_datasets.core.store.azure import AzureStore
+
+            return AzureStore(f"{scheme}://{_with_bucket(rest)}", given)
+    from prefect_datasets.core.store.fsspec_store import GenericStore
+
+    return GenericStore(url, given)
 
 
 def _local(path: str, options: Mapping[str, object]) -> Store:
     from prefect_datasets.core.store.local import LocalStore
 
+    if not path:
+        raise InvalidInputError("A store needs a folder", hint="Write a path or a URL.")
     return LocalStore(Path(path).expanduser().absolute(), options)
+
+
+def _s3(rest: str, options: dict[str, Any]) -> Store:
+    from prefect_datasets.core.store.s3 import S3Store
+
+    user, at, place = rest.rpartition("@")
+    if at and "/" not in user:
+        key, _, secret = user.partition(":")
+        options = {"key": unquote(key), "secret": unquote(secret), **options}
+        rest = place
+    bucket, _, prefix = _with_bucket(rest).partition("/")
+    return S3Store(bucket, prefix, options)
+
+
+def _with_bucket(rest: str) -> str:
+    """Return `rest` of a URL without a `/` at its end, if it begins with a bucket."""
+    if not rest.partition("/")[0]:
+        raise InvalidInputError("The URL of a store needs a bucket", hint="Write s3://BUCKET.")
+    return rest.rstrip("/")
+
+
+def _require(scheme: str, package: str) -> None:
+    if find_spec(package) is None:
+        raise missing_package(scheme)

@@ -140,6 +140,16 @@ class Store(ABC):
 
         return open_store, (self.url, self._options)
 
+    @property
+    def options(self) -> Mapping[str, object]:
+        """The options it was opened with, secrets among them."""
+        return self._options
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the server, where it is known; for messages."""
+        return ""
+
     def url_of(self, key: str) -> str:
         """Return the full URL of the object at `key`, without secrets."""
         return f"{self.url.rstrip('/')}/{key}"

@@ -1,0 +1,212 @@
+"""S3 and what speaks like it: obstore where the options allow, s3fs for everything else."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.store.base import (
+    ObjectInfo,
+    Range,
+    Store,
+    Upload,
+    folder_prefix,
+    too_short,
+)
+from prefect_datasets.core.store.s3_obstore import FastS3, open_fast, usable_here
+from prefect_datasets.core.store.s3_options import FastPlan, plan_fast
+from prefect_datasets.core.store.s3_s3fs import S3fsS3
+from prefect_datasets.core.store.s3_upload import MAX_COPY_BYTES, S3Upload
+from prefect_datasets.core.store.translate import Failure, translated, translating
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_log = logging.getLogger(__name__)
+
+# Keys that obstore refuses or changes: empty, `.` and `..` segments, controls, a `/` at either end.
+_ODD = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
+_DELETE_PAGE = 1000
+_CONFLICT_TRIES = 3
+
+_Data = TypeVar("_Data", bound=Sized)
+
+
+class S3Store(Store):
+    """Objects below a prefix of one bucket.
+
+    The option `fast=False` leaves everything to s3fs.
+    """
+
+    def __init__(self, bucket: str, prefix: str, options: Mapping[str, object]) -> None:
+        root = f"{bucket}/{prefix}".rstrip("/")
+        super().__init__(f"s3://{root}", options, kind="s3", bucket=bucket)
+        self._prefix = folder_prefix(prefix)
+        given: dict[str, Any] = {name: value for name, value in options.items() if name != "fast"}
+        self._plan = plan_fast(bucket, given) if options.get("fast", True) else None
+        self._fast: FastS3 | None = None
+        self._lock = threading.Lock()
+        self.s3fs = S3fsS3(bucket, given)
+
+    @property
+    def endpoint(self) -> str:
+        client: Any = self._options.get("client_kwargs") or {}
+        known = self._fast.endpoint if self._fast else ""
+        return known or str(self._options.get("endpoint_url") or client.get("endpoint_url") or "")
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether obstore does the reading and writing."""
+        return self._fast_client() is not None
+
+    def name_of(self, key: str) -> str:
+        """Return the bucket's name for the object at `key`."""
+        return self._prefix + key
+
+    def read(self, key: str) -> bytes:
+        with translating("read", self, key):
+            return bytes(_again_if_damaged(lambda: self._client(key).read(self.name_of(key))))
+
+    def read_range(self, key: str, start: int, length: int) -> memoryview:
+        if length == 0:
+            return memoryview(b"")
+        client, name = self._client(key), self.name_of(key)
+        try:
+            data = _again_if_damaged(lambda: client.read_range(name, start, length), length)
+        except Exception as error:
+            if Failure.of(error).is_out_of_range:
+                raise too_short(self.url_of(key), start, length, 0) from error
+            raise translated(error, what="read", store=self, key=key) from error
+        if len(data) != length:
+            raise too_short(self.url_of(key), start, length, len(data))
+        return memoryview(data)
+
+    def info(self, key: str) -> ObjectInfo | None:
+        with translating("look at", self, key):
+            found = self._client(key).info(self.name_of(key))
+        return found and ObjectInfo(key, found.n_bytes, found.modified)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with translating("list", self, prefix):
+            for found in self._client().list(self._prefix + folder_prefix(prefix)):
+                key = found.key.removeprefix(self._prefix)
+                yield ObjectInfo(key, found.n_bytes, found.modified)
+
+    def list_folders(self, prefix: str) -> list[str]:
+        with translating("list", self, prefix):
+            folders = self._client().list_folders(self._prefix + folder_prefix(prefix))
+        return sorted(folder.rstrip("/").rpartition("/")[2] for folder in folders)
+
+    def write(self, key: str, data: Buffer) -> None:
+        with translating("write", self, key):
+            self._client(key).write(self.name_of(key), data)
+
+    def create(self, key: str, data: bytes) -> None:
+        client, name = self._client(key), self.name_of(key)
+        for left in reversed(range(_CONFLICT_TRIES)):
+            try:
+                return client.create(name, data)
+            except Exception as error:
+                # Amazon's way to say that another request was under way, not that it won.
+                if left and Failure.of(error).code == "ConditionalRequestConflict":
+                    time.sleep(0.2)
+                    continue
+                raise translated(error, what="create", store=self, key=key) from error
+        return None
+
+    def upload(self, key: str, n_bytes: int) -> Upload:
+        return S3Upload(self, key, n_bytes, direct=self._may_send_directly())
+
+    def copy(self, source: str, target: str) -> None:
+        found = self.info(source)
+        if found is not None and found.n_bytes > MAX_COPY_BYTES:
+            self._copy_in_pieces(source, target, found.n_bytes)
+            return
+        with translating("copy", self, source):
+            self._client(source, target).copy(self.name_of(source), self.name_of(target))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        remaining = iter(keys)
+        while page := list(islice(remaining, _DELETE_PAGE)):
+            with translating("delete", self, page[0]):
+                self._client(*page).delete([self.name_of(key) for key in page])
+
+    def abort_stale_uploads(self, older_than_seconds: float) -> int:
+        limit = time.time() - older_than_seconds
+        with translating("list uploads of", self, ""):
+            found = list(self._open_uploads())
+            stale = [one for one in found if one["Initiated"].timestamp() < limit]
+            for one in stale:
+                self.s3fs.call("abort_multipart_upload", Key=one["Key"], UploadId=one["UploadId"])
+        return len(stale)
+
+    def _open_uploads(self) -> Iterator[dict[str, Any]]:
+        marker: dict[str, str] = {}
+        while True:
+            page = self.s3fs.call("list_multipart_uploads", Prefix=self._prefix, **marker)
+            yield from (one for one in page.get("Uploads", ()) if self._is_below(one["Key"]))
+            if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
+                return
+            marker = {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+            }
+
+    def _is_below(self, name: str) -> bool:
+        return name.startswith(self._prefix)
+
+    def _copy_in_pieces(self, source: str, target: str, n_bytes: int) -> None:
+        with self.upload(target, n_bytes) as upload:
+            step = 1 << 30
+            for index, start in enumerate(range(0, n_bytes, step)):
+                wanted = Range(source, start, min(step, n_bytes - start))
+                upload.copy(index, start, wanted)
+            upload.complete()
+
+    def _client(self, *keys: str) -> FastS3 | S3fsS3:
+        """Return the client for objects of these keys."""
+        if any(_ODD.search(key) for key in keys):
+            return self.s3fs
+        return self._fast_client() or self.s3fs
+
+    def _fast_client(self) -> FastS3 | None:
+        if self._plan is None or not usable_here():
+            return None
+        if self._fast is None:
+            with self._lock, translating("open", self, ""):
+                self._fast = self._fast or self._open_fast(self._plan)
+        return self._fast
+
+    def _open_fast(self, plan: FastPlan) -> FastS3 | None:
+        fast = open_fast(self.bucket, plan)
+        if fast is None:
+            _log.debug("obstore can't do what the options of %s ask for; s3fs does all", self.url)
+            self._plan = None
+        return fast
+
+    def _may_send_directly(self) -> bool:
+        """Whether pieces may go to presigned addresses: not where requests must be special."""
+        plan = self._plan
+        return plan is not None and not plan.anonymous and not plan.config and plan.verify is True
+
+
+def _again_if_damaged(read: Callable[[], _Data], length: int | None = None) -> _Data:
+    """Read once more if bytes were damaged or lost on the way."""
+    try:
+        data = read()
+    except DatasetError:
+        raise
+    except Exception as error:
+        if not Failure.of(error).is_damaged:
+            raise
+        return read()
+    if length is not None and len(data) != length:
+        return read()
+    return data
+

@@ -25,11 +25,13 @@ from prefect_datasets.core.zip_fields import (
     ENTRY,
     LOCAL_HEADER,
     STORED,
+    UNICODE_NAME_FIELD,
     UTF8_NAME,
     ZIP64_END,
     ZIP64_LOCATOR,
     FieldError,
     decoded_name,
+    parse_extra,
     zip64_values,
 )
 
@@ -37,6 +39,7 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Entries: TypeAlias = npt.NDArray[Any]
 Data: TypeAlias = bytes | bytearray | memoryview
+_Extras: TypeAlias = dict[int, dict[int, bytes]]
 
 # The end record, the longest comment after it, and the ZIP64 records before it.
 TAIL_BYTES = END.size + 0xFFFF + ZIP64_LOCATOR.size + ZIP64_END.size
@@ -121,7 +124,7 @@ def parse_directory(data: Data, place: Place) -> Members:
     positions = _entry_positions(data, place.n_entries)
     entries = _fixed_parts(data, positions)
     names = _names(data, entries)
-    extras = _extras(data, positions, entries)
+    extras = _extras(data, positions, entries, names)
     values = _sizes(entries, names, extras)
     _check_values(values, entries, names, place.offset)
     ends = _ends(values.offsets, place.offset)
@@ -226,22 +229,27 @@ def _names(data: Data, entries: Entries) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(entries), buffers)
 
 
-def _extras(data: Data, positions: Int64s, entries: Entries) -> dict[int, bytes]:
+def _extras(data: Data, positions: Int64s, entries: Entries, names: pa.Array) -> _Extras:
     """Return the extra fields of the entries that have any, by row."""
     rows = np.flatnonzero(entries["extra_bytes"])
     starts = positions[rows] + ENTRY.itemsize + entries["name_bytes"][rows]
     ends = starts + entries["extra_bytes"][rows]
-    cuts = zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
-    return {row: bytes(data[start:end]) for row, start, end in cuts}
+    found: _Extras = {}
+    for row, start, end in zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        try:
+            found[row] = parse_extra(bytes(data[start:end]))
+        except FieldError as error:
+            raise _member_fault(names, row, str(error)) from error
+    return found
 
 
-def _sizes(entries: Entries, names: pa.Array, extras: dict[int, bytes]) -> _Sizes:
+def _sizes(entries: Entries, names: pa.Array, extras: _Extras) -> _Sizes:
     """Return sizes and offsets, from the ZIP64 fields where these are needed."""
     fields = ("size", "stored_size", "offset")
     values = np.stack([entries[name].astype(np.int64) for name in fields])
     for row in np.flatnonzero((values == ALL_ONES_32).any(axis=0)).tolist():
         try:
-            values[:, row] = zip64_values(values[:, row].tolist(), extras.get(row, b""))
+            values[:, row] = zip64_values(values[:, row].tolist(), extras.get(row, {}))
         except FieldError as error:
             raise _member_fault(names, row, str(error)) from error
     return _Sizes(*values)
@@ -275,11 +283,12 @@ def _check_overlaps(values: _Sizes, entries: Entries, names: pa.Array, ends: Int
     _refuse(values.offsets > ends - needed, names, "it overlaps another one")
 
 
-def _paths(entries: Entries, names: pa.Array, extras: dict[int, bytes]) -> pa.Array:
+def _paths(entries: Entries, names: pa.Array, extras: _Extras) -> pa.Array:
     """Return the names as text."""
     text = names.view(pa.large_string())
     ascii_only = pc.string_is_ascii(text).to_numpy(zero_copy_only=False)
-    if (ascii_only | (entries["flags"] & UTF8_NAME > 0)).all():
+    renamed = any(UNICODE_NAME_FIELD in fields for fields in extras.values())
+    if not renamed and (ascii_only | (entries["flags"] & UTF8_NAME > 0)).all():
         try:
             text.validate(full=True)
             return text.cast(pa.string())
@@ -289,7 +298,7 @@ def _paths(entries: Entries, names: pa.Array, extras: dict[int, bytes]) -> pa.Ar
     decoded: list[str] = []
     for row, name in enumerate(names.to_pylist()):
         try:
-            decoded.append(decoded_name(name, flags[row], extras.get(row, b"")))
+            decoded.append(decoded_name(name, flags[row], extras.get(row, {})))
         except FieldError as error:
             raise _member_fault(names, row, str(error)) from error
     return pa.array(decoded, pa.string())

@@ -28,6 +28,7 @@ from prefect_datasets.core.zip_fields import (
     LOCAL_HEADER,
     UTF8_NAME,
     FieldError,
+    parse_extra,
     zip64_values,
 )
 
@@ -203,8 +204,8 @@ def _header_bytes(header: Data, members: Members, index: int) -> int:
         and not (flags ^ int(members.flags[index])) & _SAME_FLAGS
     )
     if same:
-        extra = bytes(header[end - n_extra : end])
-        found = [crc32, *zip64_values([size, stored_size], extra)]
+        fields = parse_extra(bytes(header[end - n_extra : end]))
+        found = [crc32, *zip64_values([size, stored_size], fields)]
         expected = [members.crc32s[index], members.sizes[index], members.stored_sizes[index]]
         # With a descriptor behind the content, what was not yet known is zero.
         same = all(

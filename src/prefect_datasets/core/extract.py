@@ -1,0 +1,327 @@
+"""Make the tree of a version: link what lies in other trees, fetch the rest, publish it whole."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, zip_longest
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+
+from prefect_datasets.core import attempt as attempts
+from prefect_datasets.core import leases, room
+from prefect_datasets.core.attempt import Attempt, AttemptLostError, Leftover
+from prefect_datasets.core.cache import Cache, Entry, Ready, Selection
+from prefect_datasets.core.crew import Task, work_through
+from prefect_datasets.core.fetch import Fetcher, Members
+from prefect_datasets.core.folders import Folders, lock_folders
+from prefect_datasets.core.large import LargeFile
+from prefect_datasets.core.link import link_files
+from prefect_datasets.core.part_tables import PartTables
+from prefect_datasets.core.plan_resolve import (
+    LOCAL,
+    CostModel,
+    Fetch,
+    Int64s,
+    Large,
+    digest_matrix,
+    mask_of,
+)
+from prefect_datasets.core.sources import Source, find_sources
+
+if TYPE_CHECKING:
+    from prefect_datasets.core.progress import Progress
+    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.store import Store
+
+N_THREADS = 6
+
+_MOST_ATTEMPTS = 3
+_LINKS_PER_TASK = 2048
+
+
+def make_tree(
+    record: VersionRecord,
+    entry: Entry,
+    selection: Selection,
+    *,
+    store: Store,
+    cache: Cache,
+    progress: Progress,
+    cost: CostModel | None = None,
+) -> None:
+    """Make the tree of a version, or see that another has made it.
+
+    Raises:
+        IntegrityError: A file is damaged in every copy.
+        NoSpaceError: The disk has no room; what was fetched is kept.
+        StoreError: The store failed; likewise.
+    """
+    cost = cost or (LOCAL if store.kind in ("file", "memory") else CostModel())
+    for left in reversed(range(_MOST_ATTEMPTS)):
+        attempt = Attempt(cache, entry)
+        try:
+            with _Making(
+                record, selection, attempt, store=store, progress=progress, cost=cost
+            ) as it:
+                ready = it.run()
+                attempt.publish(ready)
+                return attempts.sweep(cache, entry)
+        except (AttemptLostError, FileNotFoundError):
+            if not left or not attempt.is_lost():
+                raise
+            progress.warn(f"Somebody deleted {attempt.folder}: beginning again")
+        finally:
+            attempt.keep()
+    return None
+
+
+class Hands:
+    """What one thread holds open: the tree it makes, and those it links from."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = Folders(target, make=True)
+        self._sources: dict[Path, Folders] = {}
+
+    def source(self, files: Path) -> Folders:
+        """Return the folders of a tree to link from."""
+        if files not in self._sources:
+            self._sources[files] = Folders(files)
+        return self._sources[files]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for folders in (self.target, *self._sources.values()):
+            folders.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Rows of a part whose files lie in another tree.
+
+    Attributes:
+        files: The other tree.
+        rows: The rows.
+        paths: Their paths there.
+        is_own: The other tree is an earlier attempt at this one.
+    """
+
+    files: Path
+    rows: Int64s
+    paths: pa.Array
+    is_own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """What to do for one part."""
+
+    members: Members
+    rows: Int64s
+    links: tuple[Link, ...]
+    fetch: Int64s
+
+
+class _Making:
+    """One attempt at work."""
+
+    def __init__(
+        self,
+        record: VersionRecord,
+        selection: Selection,
+        attempt: Attempt,
+        *,
+        store: Store,
+        progress: Progress,
+        cost: CostModel,
+    ) -> None:
+        self._record = record
+        self._attempt = attempt
+        self._cost = cost
+        self._progress = progress
+        self._leftovers = attempts.leftovers(attempt.entry, mine=attempt.folder)
+        self._sources = find_sources(attempt.cache, attempt.entry, record)
+        self._fetcher = Fetcher(store, attempt, cost=cost, progress=progress)
+        self._tables = PartTables(
+            record,
+            selection,
+            store=store,
+            folder=attempt.parts,
+            elsewhere=[left.folder / "parts" for left in self._leftovers]
+            + [source.tables for source in self._sources if source.is_same(record)],
+        )
+        self._lock = threading.Lock()
+        self._n_linked_files = 0
+        self._n_files = 0
+        self._n_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for source in self._sources:
+            source.give_back()
+
+    def run(self) -> Ready:
+        """Do all of it and return what `ready` shall say."""
+        record = self._record
+        room.make(self._attempt, record, self._needs)
+        self._progress.start("fetching", n_files=record.n_files, n_bytes=record.n_bytes)
+        tool = partial(Hands, self._attempt.files)
+        work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
+        lock_folders(self._attempt.files)
+        return Ready(
+            uri=str(record.uri),
+            digest=record.digest,
+            n_files=self._n_files,
+            n_bytes=self._n_bytes,
+            n_fetched_bytes=self._fetcher.n_fetched_bytes + self._tables.n_fetched_bytes,
+            n_linked_files=self._n_linked_files,
+            host=leases.this_host(),
+            boot=leases.this_boot(),
+        )
+
+    # -- planning ---------------------------------------------------------------------------
+
+    def _needs(self) -> tuple[int, int]:
+        """Return exactly how many bytes and files will be fetched and made."""
+        n_bytes = n_files = 0
+        for index in self._tables.indexes:
+            plan = self._plan(index)
+            n_bytes += int(plan.members.sizes[plan.fetch].sum())
+            n_files += len(plan.rows)
+        return n_bytes, n_files
+
+    def _plan(self, index: int) -> PartPlan:
+        members, rows = self._tables.load(index)
+        links = [*self._leave(members, rows)]
+        pending = _without(rows, links)
+        for source in self._sources:
+            if not self._is_worth_reading(source, members, pending):
+                break
+            links += self._find(source, members, pending)
+            pending = _without(pending, links)
+        return PartPlan(members, rows, tuple(links), pending)
+
+    def _leave(self, members: Members, rows: Int64s) -> Iterator[Link]:
+        """Yield what earlier attempts have made of the rows."""
+        for left in self._leftovers:
+            whole = mask_of(left.done.rows.get(members.part, []), len(members.paths))
+            there = rows[whole[rows]]
+            rows = rows[~whole[rows]]
+            if len(there):
+                paths = members.paths.take(pa.array(there))
+                yield Link(left.folder / "files", there, paths, is_own=True)
+
+    def _is_worth_reading(self, source: Source, members: Members, pending: Int64s) -> bool:
+        """Tell whether looking for the rows in another tree may be quicker than fetching them."""
+        if source.is_loaded:
+            return len(pending) > 0
+        return source.read_seconds < int(members.sizes[pending].sum()) / self._cost.bandwidth
+
+    def _find(self, source: Source, members: Members, pending: Int64s) -> Iterator[Link]:
+        assert members.digests is not None
+        digests = digest_matrix(members.digests)
+        found = source.find(members.sizes[pending], digests[pending])
+        there = found >= 0
+        if there.any():
+            paths = source.paths(found[there])
+            yield Link(source.files, pending[there], paths, is_own=False)
+
+    # -- doing ------------------------------------------------------------------------------
+
+    def _tasks(self) -> Iterator[Task[Hands]]:
+        for index in self._tables.indexes:
+            plan = self._plan(index)
+            self._n_files += len(plan.rows)
+            self._n_bytes += int(plan.members.sizes[plan.rows].sum())
+            # By turns, so that links are made while reads wait for the network.
+            both = zip_longest(self._fetches(plan.members, plan.fetch), self._links(plan))
+            yield from (task for task in chain.from_iterable(both) if task is not None)
+
+    def _fetches(self, members: Members, rows: Int64s) -> Iterator[Task[Hands]]:
+        for plan in members.plans(rows, self._cost):
+            for place in plan.large:
+                file = LargeFile(self._fetcher, members, place, have=self._pick_up(members, place))
+                for piece in file.pieces():
+                    yield lambda hands, file=file, piece=piece: file.run(piece, hands.target)
+            for job in plan.jobs:
+                yield partial(self._run_job, members, plan, job)
+
+    def _run_job(self, members: Members, plan: Fetch, job: object, hands: Hands) -> None:
+        self._fetcher.run(members, plan, job, hands.target)
+
+    def _links(self, plan: PartPlan) -> Iterator[Task[Hands]]:
+        for link in plan.links:
+            for start in range(0, len(link.rows), _LINKS_PER_TASK):
+                yield partial(self._link, plan.members, link, slice(start, start + _LINKS_PER_TASK))
+
+    def _link(self, members: Members, link: Link, which: slice, hands: Hands) -> None:
+        rows = link.rows[which]
+        old = link.paths[which].to_pylist()
+        new = members.paths.take(pa.array(rows)).to_pylist()
+        try:
+            source = hands.source(link.files)
+            missing = link_files(
+                zip(old, new, strict=True), source, hands.target, self._attempt.files
+            )
+        except FileNotFoundError:  # the other tree was deleted
+            missing = list(range(len(rows)))
+        gone = rows[missing]
+        there = np.delete(rows, missing)
+        if link.is_own:
+            self._fetcher.done(members, there)
+        else:
+            self._progress.advance(n_files=len(there), n_bytes=int(members.sizes[there].sum()))
+            with self._lock:
+                self._n_linked_files += len(there)
+        if len(gone):
+            for task in self._fetches(members, gone):
+                task(hands)
+
+    def _pick_up(self, members: Members, place: Large) -> set[tuple[int, int]]:
+        """Take over what a dead attempt wrote of a large file, and return which pieces that is."""
+        path = members.path(place.row)
+        for left in self._leftovers:
+            pieces = left.done.pieces.get((members.part, place.row))
+            if pieces and left.is_dead and _take_over(left, self._attempt.files, path):
+                for start, length in pieces:
+                    self._attempt.note_piece(members.part, place.row, start, length)
+                return pieces
+        return set()
+
+
+def _take_over(left: Leftover, files: Path, path: str) -> bool:
+    target = files / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        (left.folder / "files" / path).rename(target)
+    except OSError:
+        return False
+    return True
+
+
+def _without(rows: Int64s, links: list[Link]) -> Int64s:
+    """Return the rows that no link covers; both ascend."""
+    if not links:
+        return rows
+    covered = np.concatenate([link.rows for link in links])
+    return rows[~np.isin(rows, covered)]

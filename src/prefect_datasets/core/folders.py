@@ -1,0 +1,140 @@
+"""The folders of a tree in the making, made and opened as files need them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from prefect_datasets.core.errors import IntegrityError, InvalidInputError, NoSpaceError
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# One per thread and tree; a process may have 1,024 files open.
+_MOST_OPEN = 32
+
+
+class Folders:
+    """Open folders below `root`, by path; one thread's own.
+
+    Files are created relative to these, so nothing outside of the tree can be reached.
+
+    Args:
+        root: The tree; exists.
+        make: Make folders that are missing.
+    """
+
+    def __init__(self, root: Path, *, make: bool = False) -> None:
+        self._make = make
+        self._root = os.open(root, _OPEN)
+        self._open: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all handles."""
+        self._forget()
+        os.close(self._root)
+
+    def get(self, folder: str) -> int:
+        """Return a handle for a folder, good until the next call; empty stands for the root."""
+        if not folder:
+            return self._root
+        handle = self._open.get(folder)
+        return self._enter(folder) if handle is None else handle
+
+    def _enter(self, folder: str) -> int:
+        if len(self._open) >= _MOST_OPEN:
+            self._forget()
+        try:
+            handle = os.open(folder, _OPEN, dir_fd=self._root)
+        except FileNotFoundError:
+            if not self._make:
+                raise
+            self._mkdir(folder)
+            handle = os.open(folder, _OPEN, dir_fd=self._root)
+        self._open[folder] = handle
+        return handle
+
+    def _mkdir(self, folder: str) -> None:
+        try:
+            os.mkdir(folder, 0o755, dir_fd=self._root)
+        except FileExistsError:  # another thread was first
+            return
+        except FileNotFoundError:
+            parent, slash, _ = folder.rpartition("/")
+            if not slash:  # the root itself was deleted
+                raise
+            self._mkdir(parent)
+            self._mkdir(folder)
+
+    def _forget(self) -> None:
+        for handle in self._open.values():
+            os.close(handle)
+        self._open.clear()
+
+
+def explain(error: OSError, path: str, root: Path) -> Exception:
+    """Return the error to raise where a file could not be made in a tree."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return no_space(path, root)
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR:
+            return InvalidInputError(
+                "Two files of the version have names that this file system takes for one",
+                subject=f"{path} in {root}",
+                hint="Put the cache on a file system that tells case and accents apart.",
+            )
+        case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:
+            return InvalidInputError(
+                f"The file system of the cache refuses a name ({error.strerror})",
+                subject=f"{path} in {root}",
+                hint="Put the cache on another file system, or in a folder with a shorter path.",
+            )
+        case _:
+            return error
+
+
+def no_space(what: str, root: Path) -> NoSpaceError:
+    """Return the error for a disk that is full."""
+    return NoSpaceError(
+        f"The disk is full at {what}",
+        subject=str(root),
+        hint="Free some space, `prefect-datasets cache prune` helps; what was fetched is kept.",
+    )
+
+
+def lock_folders(root: Path) -> None:
+    """Make the folders of a finished tree read-only."""
+    for _, _, _, handle in os.fwalk(root, follow_symlinks=False):
+        os.fchmod(handle, 0o555)
+
+
+def folds_names(folder: Path) -> bool:
+    """Tell whether the file system takes `a` and `A` for one."""
+    probe = folder / "Case"
+    probe.touch()
+    try:
+        return (folder / "cASE").exists()
+    finally:
+        probe.unlink()
+
+
+def unsafe(path: str) -> IntegrityError:
+    """Return the error for a path that leads out of the tree."""
+    return IntegrityError(
+        "A table names a path that is not below its tree",
+        subject=path,
+        hint="Somebody wrote to the store by hand; publish the version again.",
+    )

@@ -1,0 +1,159 @@
+"""The tables of a version as fetching wants them: few columns, the selected rows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_datasets.core import parts
+from prefect_datasets.core.errors import IntegrityError
+from prefect_datasets.core.fetch import Members, Urls
+from prefect_datasets.core.globs import Globs
+from prefect_datasets.core.plan_resolve import Int64s, in_shard, parts_of, weight_of
+from prefect_datasets.core.sources import one_array
+from prefect_datasets.core.tables import write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from prefect_datasets.core.cache import Selection
+    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.store import Store
+
+# Beyond any store's largest object; sums of two stay in 64 bits.
+_MOST_BYTES = 1 << 60
+
+
+class PartTables:
+    """Reads the tables of a version, from where an earlier attempt left them or from the store.
+
+    Args:
+        record: The version.
+        selection: Which of its files are wanted.
+        store: The store.
+        folder: Where to keep the tables, as they are for a whole version, else those of the
+            selected rows.
+        elsewhere: Folders where they may lie already.
+    """
+
+    def __init__(
+        self,
+        record: VersionRecord,
+        selection: Selection,
+        *,
+        store: Store,
+        folder: Path,
+        elsewhere: list[Path],
+    ) -> None:
+        self._record = record
+        self._selection = selection
+        self._store = store
+        self._folder = folder
+        self._elsewhere = elsewhere
+        self._globs = Globs(selection.include) if selection.include else None
+        self._weights: dict[int, int] | None = None
+        self.n_fetched_bytes = 0
+
+    @property
+    def indexes(self) -> list[int]:
+        """The parts that may hold selected files."""
+        return parts_of(self._record, self._selection)
+
+    def load(self, index: int) -> tuple[Members, Int64s]:
+        """Return a part's columns and its selected rows, and keep its table."""
+        raw = self._raw(index)
+        table = parts.rows_of_table(raw, self._record.parts[index])
+        rows = self._select(index, table)
+        kept = self._folder / f"{index}.parquet"
+        if not kept.exists():
+            kept.write_bytes(
+                raw if self._selection.is_all else write_table(table.take(pa.array(rows)))
+            )
+        return self._members(index, table), rows
+
+    def _raw(self, index: int) -> bytes:
+        part = self._record.parts[index]
+        for folder in [self._folder, *self._elsewhere]:
+            with suppress(OSError, IntegrityError):
+                data = (folder / f"{index}.parquet").read_bytes()
+                parts.check_table(data, part)
+                return data
+        self.n_fetched_bytes += part.table_bytes
+        return parts.read_part_bytes(self._store, part)
+
+    # -- selecting --------------------------------------------------------------------------
+
+    def _select(self, index: int, table: pa.Table) -> Int64s:
+        rows = self._included(table)
+        if self._selection.shard is None:
+            return rows
+        weights = self._all_weights()
+        before = sum(weight for other, weight in weights.items() if other < index)
+        sizes = table["size"].to_numpy()[rows]
+        return rows[in_shard(sizes, before, sum(weights.values()), self._selection.shard)]
+
+    def _included(self, table: pa.Table) -> Int64s:
+        if self._globs is None:
+            return np.arange(table.num_rows, dtype=np.int64)
+        mask = self._globs.filter(table["path"])
+        return np.flatnonzero(mask.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+    def _all_weights(self) -> dict[int, int]:
+        """Return what the selected files of each part weigh in the division into shards."""
+        if self._weights is None:
+            self._weights = dict(self._iter_weights())
+        return self._weights
+
+    def _iter_weights(self) -> Iterator[tuple[int, int]]:
+        for index, part in enumerate(self._record.parts):
+            if self._globs is None:
+                yield index, part.n_bytes + part.n_files
+            else:
+                table = parts.rows_of_table(self._raw(index), part)
+                yield index, weight_of(table["size"].to_numpy()[self._included(table)])
+
+    # -- columns ----------------------------------------------------------------------------
+
+    def _members(self, index: int, table: pa.Table) -> Members:
+        encoded = one_array(table["package"]).dictionary_encode()
+        packages = tuple(encoded.dictionary.to_pylist())
+        offsets = pc.fill_null(table["offset"], 0).to_numpy()
+        sizes = table["size"].to_numpy()
+        self._check_places(index, offsets, sizes)
+        return Members(
+            part=index,
+            paths=one_array(table["path"]),
+            sizes=sizes,
+            digests=one_array(table["sha256"]),
+            crc32s=table["crc32"].to_numpy(),
+            packages=packages,
+            package_of=pc.fill_null(encoded.indices, -1).to_numpy().astype(np.int64),
+            offsets=offsets,
+            urls=self._urls(index, table, is_packaged=not encoded.null_count),
+        )
+
+    def _check_places(self, index: int, offsets: Int64s, sizes: Int64s) -> None:
+        if len(sizes) and max(int(offsets.max()), int(sizes.max())) > _MOST_BYTES:
+            raise IntegrityError(
+                "The table holds sizes or offsets that no file can have",
+                subject=self._record.parts[index].table,
+                hint="Somebody wrote to the store by hand; publish the version again.",
+            )
+
+    def _urls(self, index: int, table: pa.Table, *, is_packaged: bool) -> Urls:
+        """Keep the keys of single objects only where they are needed for more than mending."""
+        if not is_packaged:
+            return partial(_pick, one_array(table["url"]))
+        part = self._record.parts[index]
+        reread = cache(lambda: one_array(parts.read_part(self._store, part)["url"]))
+        return lambda rows: _pick(reread(), rows)
+
+
+def _pick(urls: pa.Array, rows: Int64s) -> list[str | None]:
+    return urls.take(pa.array(rows)).to_pylist()

@@ -1,0 +1,140 @@
+"""Trees of the cache that may hold files of a version that is about to be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from prefect_datasets.core import leases
+from prefect_datasets.core.cache import VERSIONS, Cache, Entry
+from prefect_datasets.core.plan_resolve import DigestIndex, Int64s, digest_matrix
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from prefect_datasets.core.record import VersionRecord
+
+# Each more costs the reading of its tables, and finds less than the one before.
+_MOST_SOURCES = 4
+_READ_SECONDS = 0.5e-6
+
+
+class Source:
+    """A tree, leased, whose files are found by digest.
+
+    Args:
+        entry: The tree.
+        lease: The lease on it.
+    """
+
+    def __init__(self, entry: Entry, lease: Path) -> None:
+        self.files = entry.files
+        self.tables = entry.parts
+        self.n_files = 0
+        self._entry = entry
+        self._lease = lease
+        self._paths: pa.Array | None = None
+        self._index: DigestIndex | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its tables were read."""
+        return self._index is not None
+
+    @property
+    def read_seconds(self) -> float:
+        """About how long reading its tables takes."""
+        return self.n_files * _READ_SECONDS
+
+    def is_same(self, record: VersionRecord) -> bool:
+        """Tell whether it is a tree of the same version, if another selection of it."""
+        return f"-{record.digest[:16]}" in self._entry.name
+
+    def find(self, sizes: Int64s, digests: npt.NDArray[np.uint8]) -> Int64s:
+        """Return for each wanted file a row here that has the same bytes, or -1."""
+        if self._index is None:
+            self._load()
+        assert self._index is not None
+        return self._index.find(sizes, digests)
+
+    def paths(self, rows: Int64s) -> pa.Array:
+        """Return the paths of rows."""
+        assert self._paths is not None
+        return self._paths.take(pa.array(rows))
+
+    def _load(self) -> None:
+        import pyarrow.parquet as pq  # noqa: PLC0415  (slow; not every version has a source)
+
+        names = sorted(self._entry.parts.glob("*.parquet"), key=lambda path: int(path.stem))
+        columns = ["path", "size", "sha256"]
+        tables = [pq.ParquetFile(name).read(columns=columns, use_threads=False) for name in names]
+        rows = pa.concat_tables(tables).combine_chunks() if tables else None
+        if rows is None or not rows.num_rows:
+            self._paths = pa.array([], pa.string())
+            self._index = DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
+            return
+        self._paths = one_array(rows["path"])
+        digests = digest_matrix(one_array(rows["sha256"]))
+        self._index = DigestIndex(rows["size"].to_numpy(), digests)
+
+    def give_back(self) -> None:
+        """End the lease."""
+        leases.give_back(self._lease)
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    match column.num_chunks:
+        case 0:
+            return pa.array([], column.type)
+        case 1:
+            return column.chunk(0)
+        case _:
+            return pa.concat_arrays(column.chunks)
+
+
+def find_sources(cache: Cache, entry: Entry, record: VersionRecord) -> list[Source]:
+    """Return trees to link from, leased, the most promising first.
+
+    Those are selections of the same version, then the version it was made from, then whatever of
+    the dataset was used last.
+    """
+    found: list[Source] = []
+    for other in _ranked(cache, entry, record):
+        lease = cache.lease(other)
+        if lease is None:
+            continue
+        ready = other.read_ready()
+        if ready is None:
+            leases.give_back(lease)
+            continue
+        source = Source(other, lease)
+        source.n_files = ready.n_files
+        found.append(source)
+        if len(found) == _MOST_SOURCES:
+            break
+    return found
+
+
+def _ranked(cache: Cache, entry: Entry, record: VersionRecord) -> list[Entry]:
+    same = f"-{record.digest[:16]}"
+    parent = f"{record.parent.rpartition('/')[2]}-" if record.parent else None
+
+    def rank(other: Entry) -> tuple[int, float]:
+        if same in other.name:
+            return 0, -other.last_used()
+        if parent and other.name.startswith(parent):
+            return 1, -other.last_used()
+        return 2, -other.last_used()
+
+    return sorted(_siblings(cache, entry), key=rank)
+
+
+def _siblings(cache: Cache, entry: Entry) -> Iterator[Entry]:
+    for other in cache.entries(VERSIONS):
+        if other.group == entry.group and other.name != entry.name:
+            yield other

@@ -1,0 +1,80 @@
+"""Which store is meant: a block, the name of a saved one, a URL, or nothing."""
+
+import re
+from typing import cast
+
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.settings import get_current_settings
+
+from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.errors import InvalidInputError, NotFoundError, StoreError
+from prefect_datasets.settings import Settings
+
+DEFAULT_BLOCK = "default"
+
+# Prefect's own rule for names of block documents; a folder of such a name is written ./name.
+_BLOCK_NAME = re.compile(r"(?:dataset-store/)?(?P<name>[a-z0-9-]+)")
+
+
+def choose_store(store: DatasetStore | str | None = None) -> DatasetStore:
+    """Return the store that is meant.
+
+    Args:
+        store: A block, the name of a saved one, or a URL; None for the saved block `default`, else
+            the environment's store, else the embedded one.
+
+    Raises:
+        InvalidInputError: It is none of these.
+        NotFoundError: No block has been saved under the name.
+    """
+    if isinstance(store, DatasetStore):
+        return store
+    if store is None:
+        return _default_store()
+    if not store.strip():
+        raise InvalidInputError("The store is empty", hint="Name a saved block, or give a URL.")
+    if (match := _BLOCK_NAME.fullmatch(store)) is None:
+        return DatasetStore(url=store)
+    if (block := load_block(match["name"])) is None:
+        raise NotFoundError(
+            "No saved block DatasetStore has the name",
+            subject=match["name"],
+            hint=f"Save one in the Prefect UI; for a folder of that name write ./{match['name']}.",
+        )
+    return block
+
+
+def load_block(name: str) -> DatasetStore | None:
+    """Return the saved block of this name, or None.
+
+    Raises:
+        StoreError: The Prefect API can't be asked.
+    """
+    try:
+        # `_sync`: plain `load` gives a coroutine inside an async flow.
+        return cast("DatasetStore", DatasetStore.load(name, _sync=True))  # type: ignore[call-arg]
+    except ValueError:
+        return None
+    except Exception as error:
+        raise StoreError(
+            f"The Prefect API could not be asked for the block ({type(error).__name__}: {error})",
+            subject=f"dataset-store/{name}",
+            hint="Check PREFECT_API_URL, or name the store by its URL.",
+        ) from error
+
+
+def _default_store() -> DatasetStore:
+    """Return the saved default, else the environment's store, else the embedded one."""
+    block = load_block(DEFAULT_BLOCK) if _api_is_at_hand() else None
+    return block or DatasetStore(url=Settings.read().store_url)
+
+
+def _api_is_at_hand() -> bool:
+    """Tell whether asking the API costs no throw-away server: in a run, or where one is set."""
+    in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
+    return in_run or bool(get_current_settings().api.url)
+
+
+def block_name(block: DatasetStore) -> str:
+    """Return the name that a block is saved under, or an empty string."""
+    return block._block_document_name or ""  # noqa: SLF001 - Prefect has no other way to ask

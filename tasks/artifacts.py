@@ -1,0 +1,96 @@
+"""What a run leaves on the Prefect server beside its log. None of it can make a run fail."""
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.events import emit_event
+
+from prefect_datasets.tasks.run import Logger, Run
+
+Cell = str | int | float
+
+
+@contextmanager
+def unless_the_api_is_gone(logger: Logger, what: str) -> Generator[None]:
+    """Turn any failure of the block into a warning: the data is worth more than the picture."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the client lets errors of many libraries through
+        logger.warning("%s is not shown in Prefect (%s: %s)", what, type(error).__name__, error)
+
+
+# The client is used directly, because `create_markdown_artifact` and its kin give a coroutine that
+# nobody awaits when they are called from an async flow.
+
+
+def create_markdown(run: Run, *, key: str, markdown: str, description: str) -> None:
+    """Leave a Markdown artifact."""
+    with unless_the_api_is_gone(run.logger, f"The summary {key!r}"):
+        _create(run, "markdown", key, markdown, description)
+
+
+def create_table(
+    run: Run, *, key: str, rows: Sequence[Mapping[str, Cell]], description: str
+) -> None:
+    """Leave a table artifact of few rows."""
+    with unless_the_api_is_gone(run.logger, f"The table {key!r}"):
+        _create(run, "table", key, [dict(row) for row in rows], description)
+
+
+def create_progress(client: SyncPrefectClient, run: Run, *, description: str) -> UUID:
+    """Leave a progress artifact at 0 %; it has no key, so it shows in its run alone."""
+    return client.create_artifact(_described(run, "progress", None, 0.0, description)).id
+
+
+def update_progress(
+    client: SyncPrefectClient, artifact: UUID, *, percent: float, description: str
+) -> None:
+    """Move a progress artifact."""
+    update = ArtifactUpdate(data=percent, description=description)
+    client.update_artifact(artifact_id=artifact, artifact=update)
+
+
+def emit(  # noqa: PLR0913 - what an event has
+    run: Run,
+    event: str,
+    *,
+    resource: str,
+    name: str,
+    payload: Mapping[str, object],
+    event_id: UUID,
+) -> None:
+    """Emit an event about `resource`; the run, its flow and its deployment become related to it.
+
+    Args:
+        run: The run.
+        event: What happened.
+        resource: Id of what it happened to.
+        name: The same for people.
+        payload: What is worth knowing about it.
+        event_id: The same for the same happening, so that telling it twice tells it once.
+    """
+    with unless_the_api_is_gone(run.logger, f"The event {event!r}"):
+        labels = {"prefect.resource.id": resource, "prefect.resource.name": name}
+        emit_event(event=event, resource=labels, payload=dict(payload), id=event_id)
+
+
+def _create(run: Run, kind: str, key: str, data: object, description: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.create_artifact(_described(run, kind, key, data, description))
+
+
+def _described(
+    run: Run, kind: str, key: str | None, data: object, description: str
+) -> ArtifactCreate:
+    return ArtifactCreate(
+        type=kind,
+        key=key,
+        description=description,
+        data=json.dumps(data) if kind == "table" else data,  # as Prefect stores tables
+        flow_run_id=run.flow_run_id,
+        task_run_id=run.task_run_id,
+    )

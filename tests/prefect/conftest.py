@@ -1,0 +1,60 @@
+"""One Prefect server for all tests here, and a home of its own for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    temporary_settings,
+)
+from prefect.testing.utilities import prefect_test_harness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prefect.settings import Setting
+
+_VARIABLES = (
+    "PREFECT_DATASETS_STORE",
+    "PREFECT_DATASETS_CACHE",
+    "VH_ENABLE_DATASET_VERSION_PACKAGING",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A server for the whole session: starting one takes as long as all tests here."""
+    quiet: dict[Setting, object] = {
+        PREFECT_HOME: tmp_path_factory.mktemp("prefect-home"),
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        # The thread that sends heartbeats sleeps a second in every flow run.
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
+    }
+    with temporary_settings(updates=quiet), prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let Prefect leave sockets open: it does, after every async flow, and it is not ours to fix."""
+    here = Path(__file__).parent
+    leaves_sockets = pytest.mark.filterwarnings("ignore:.*socket:ResourceWarning")
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(leaves_sockets)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Prefect home directory of the test's own, and none of the machine's settings."""
+    for variable in _VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    home = tmp_path / "home"
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    return home

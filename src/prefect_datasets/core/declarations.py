@@ -7,15 +7,17 @@ into one `VersionDeclaration`. docs/metadata.md describes each key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect_datasets.core.errors import InvalidInputError, InvalidMetadataError
 from prefect_datasets.core.globs import Globs
 from prefect_datasets.core.uri import DatasetUri, check_alias_name, check_new_version_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
 
 _FAULTS_AT_MOST = 100
 _TRUE = frozenset({"true", "yes", "1"})
@@ -159,12 +161,12 @@ def read_entries(value: object, *, where: str, findings: Findings) -> list[Entry
     """
     if isinstance(value, str | dict):
         findings.warn("`valohai.dataset-versions` is not a list; taken as a list of one", where)
-        value = [value]
-    if not isinstance(value, list):
+    elif not isinstance(value, list):
         findings.error(f"{where}: `valohai.dataset-versions` is not a list")
         return []
+    items = cast("list[object]", value if isinstance(value, list) else [value])
     entries: list[Entry] = []
-    for item in cast("list[object]", value):
+    for item in items:
         try:
             entries.append(_read_entry(item, where, findings))
         except InvalidInputError as error:
@@ -331,7 +333,9 @@ def _united_packaging(entries: Sequence[Entry], findings: Findings) -> bool | No
     on = next((entry for entry in entries if entry.packaging is True), None)
     off = next((entry for entry in entries if entry.packaging is False), None)
     if on and off:
-        findings.warn(f"packaging of {on.uri} is on here and off at {off.where}: it is on", on.where)
+        findings.warn(
+            f"packaging of {on.uri} is on here and off at {off.where}: it is on", on.where
+        )
     return True if on else False if off else None
 
 

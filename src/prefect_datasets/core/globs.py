@@ -13,13 +13,16 @@ where it holds `*`, `?` or `[`, so names such as `img[1].jpg` can be written as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_datasets.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SPECIAL = re.compile(r"[*?\[]|/$")
 

@@ -14,9 +14,9 @@ import os
 import stat
 import unicodedata
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,9 @@ import pyarrow.compute as pc
 
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.rows import LISTING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 METADATA_FILE = "valohai.metadata.jsonl"
 SIDECAR_SUFFIX = ".metadata.json"
@@ -105,7 +108,7 @@ class _Walk:
     def run(self) -> None:
         """Walk, filling all fields."""
         self._real_root = os.path.realpath(self.root)
-        self.root = os.path.join(self.root, b"")
+        self.root += b"" if self.root.endswith(b"/") else b"/"
         stack: list[tuple[bytes, Iterator[bytes]]] = [(b"", self._names_in(b""))]
         while stack:
             folder, names = stack[-1]
@@ -220,7 +223,7 @@ class _Walk:
         """Return the file that a link names, or nothing where the link is refused."""
         try:
             target = os.path.realpath(self.root + path, strict=True)
-            info = os.stat(target)
+            info = Path(os.fsdecode(target)).stat()
         except OSError as error:
             self.refuse(path, f"a link that leads nowhere ({error.strerror})")
             return None
@@ -286,13 +289,16 @@ def _fold(name: bytes) -> bytes:
 
 def _declares(path: bytes) -> bool:
     """Tell whether a file without the file it is named after is metadata: it has valohai keys."""
+    file = Path(os.fsdecode(path))
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode) or os.path.getsize(path) > _MAX_SIDECAR_BYTES:
+        info = file.stat()
+        if not stat.S_ISREG(info.st_mode) or info.st_size > _MAX_SIDECAR_BYTES:
             return False
-        body = json.loads(Path(os.fsdecode(path)).read_bytes())
+        body = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(body, dict) and any(str(key).startswith("valohai.") for key in body)
+    keys = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    return any(key.startswith("valohai.") for key in keys)
 
 
 def _kind(mode: int) -> str:

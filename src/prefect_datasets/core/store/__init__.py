@@ -41,7 +41,7 @@ def open_store(url: str, options: Mapping[str, object] | None = None) -> Store:
         if scheme == "memory":
             from prefect_datasets.core.store.memory import MemoryStore
 
-            return MemoryStore(rest.strip("/"), given)
+            return MemoryStore(f"memory://{rest.strip('/')}", given)
         if scheme in _GCS:
             _require(scheme, "gcsfs")
             from prefect_datasets.core.store.gcs import GcsStore

@@ -21,7 +21,7 @@ _lock = threading.RLock()
 
 
 def _forget_lock() -> None:
-    """Another thread of the parent may have held the lock as it forked."""
+    """Start anew after a fork: another thread of the parent may have held the lock."""
     global _lock  # noqa: PLW0603 - replaced only in a new process
     _lock = threading.RLock()
 
@@ -34,13 +34,6 @@ class MemoryStore(FsspecStore):
 
     n_threads = 1
 
-    def __init__(self, root: str, options: Mapping[str, object]) -> None:
-        super().__init__("memory", root, options)
-
-    def _entries(self, folder: str) -> Sequence[Mapping[str, Any]]:
-        with _lock:
-            return super()._entries(folder)
-
     def write(self, key: str, data: Buffer) -> None:
         with _lock:
             super().write(key, data)
@@ -51,12 +44,20 @@ class MemoryStore(FsspecStore):
                 raise ConflictError("The object is there already", subject=self.url_of(key))
             super().write(key, data)
 
-    def upload(self, key: str, n_bytes: int) -> Upload:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def upload(self, key: str, n_bytes: int) -> Upload:
         return MemoryUpload(self, key, n_bytes)
 
     def copy(self, source: str, target: str) -> None:
         with translating("copy", self, source):
             self.write(target, self.read(source))
+
+    def _entries(self, folder: str) -> Sequence[Mapping[str, Any]]:
+        with _lock:
+            return super()._entries(folder)
+
+    def _delete_one(self, key: str) -> None:
+        with _lock:
+            super()._delete_one(key)
 
 
 class MemoryUpload(Upload):

@@ -150,16 +150,13 @@ class S3Store(Store):
         marker: dict[str, str] = {}
         while True:
             page = self.s3fs.call("list_multipart_uploads", Prefix=self._prefix, **marker)
-            yield from (one for one in page.get("Uploads", ()) if self._is_below(one["Key"]))
+            yield from page.get("Uploads", ())
             if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
                 return
             marker = {
                 "KeyMarker": page["NextKeyMarker"],
                 "UploadIdMarker": page.get("NextUploadIdMarker", ""),
             }
-
-    def _is_below(self, name: str) -> bool:
-        return name.startswith(self._prefix)
 
     def _copy_in_pieces(self, source: str, target: str, n_bytes: int) -> None:
         with self.upload(target, n_bytes) as upload:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from prefect_datasets.core.errors import AccessDeniedError, InvalidInputError
+from prefect_datasets.core.errors import AccessDeniedError
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -185,7 +185,6 @@ def settle(plan: FastPlan, environment: Mapping[str, str] | None = None) -> Sett
 
     Raises:
         AccessDeniedError: There are no credentials.
-        InvalidInputError: The profile does not exist.
     """
     environment = os.environ if environment is None else environment
     endpoint = plan.endpoint or _endpoint_of(environment)
@@ -245,14 +244,9 @@ def _needs_botocore(
 
 def _session(profile: str | None) -> Any:
     import botocore.session
-    from botocore.exceptions import ProfileNotFound
 
     session = cast("Any", botocore.session.Session(profile=profile))
-    try:
-        session.get_scoped_config()
-    except ProfileNotFound as error:
-        hint = "Run `aws configure list-profiles` to see which there are."
-        raise InvalidInputError("No such AWS profile", subject=str(profile), hint=hint) from error
+    session.get_scoped_config()  # refuses a profile that does not exist
     return session
 
 

@@ -31,6 +31,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
 
+_BUCKETS = {"s3", "gs", "az", "abfs", "abfss"}
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG_KEY = {
@@ -44,7 +45,6 @@ _WRONG_KEY = {
 _NO_CREDENTIALS = {
     "NoCredentialsError",
     "PartialCredentialsError",
-    "ProfileNotFound",
     "CredentialRetrievalError",
     "UnauthorizedSSOTokenError",
     "SSOTokenLoadError",
@@ -263,8 +263,11 @@ def _local_error(failure: Failure, *, what: str, where: str) -> DatasetError:
 
 def _remote_error(failure: Failure, *, what: str, where: str, store: Store) -> DatasetError:
     words = redacted(failure.words, store.options)
+    if "ProfileNotFound" in failure.names:
+        hint = "Run `aws configure list-profiles` to see which there are."
+        return InvalidInputError(f"No such AWS profile ({words})", subject=store.url, hint=hint)
     if failure.is_absent:
-        return _absent(failure, where=where, store=store)
+        return _absent(failure, what=what, where=where, store=store)
     if failure.is_conflict:
         return ConflictError("The object is there already", subject=where)
     if denied := _denied(failure, words, what=what, where=where):
@@ -279,8 +282,10 @@ def _remote_error(failure: Failure, *, what: str, where: str, store: Store) -> D
     return StoreError(f"Could not {what} ({_said(failure, words)})", subject=where)
 
 
-def _absent(failure: Failure, *, where: str, store: Store) -> NotFoundError:
-    if failure.code in _NO_BUCKET or "bucket does not exist" in failure.words.lower():
+def _absent(failure: Failure, *, what: str, where: str, store: Store) -> NotFoundError:
+    # To write or to list is refused so for one reason only, even where the store names none.
+    is_bucket = what in ("write", "create", "list") and store.kind in _BUCKETS
+    if failure.code in _NO_BUCKET or is_bucket:
         hint = "Create it, or correct the store's URL."
         return NotFoundError(f"No such bucket {store.bucket!r}", subject=store.url, hint=hint)
     return NotFoundError("No such object", subject=where)

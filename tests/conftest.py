@@ -1,0 +1,66 @@
+"""What every test may ask for: real stores, started with the first test that does.
+
+Nothing here imports Prefect; `tests/prefect/conftest.py` has its harness.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.servers import others, s3
+from tests.servers.process import MissingServerError, Served
+
+Server = Callable[[Path], AbstractContextManager[Served]]
+
+
+def _started(server: Server, factory: pytest.TempPathFactory) -> Generator[Served]:
+    """Run a server for the session; one that isn't installed skips, except in CI."""
+    try:
+        with server(factory.mktemp(server.__name__)) as served:
+            yield served
+    except MissingServerError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    """S3 by SeaweedFS: checks signatures and checksums."""
+    yield from _started(s3.seaweedfs, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    """S3 by MiniStack: conditions as on Amazon, no signatures."""
+    yield from _started(s3.ministack, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    """S3 by Ceph's gateway: an on-premises store of 2021."""
+    yield from _started(s3.ceph, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    """Google Cloud Storage by fake-gcs-server."""
+    yield from _started(others.fake_gcs, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    """Azure Blob Storage by Azurite."""
+    yield from _started(others.azurite, tmp_path_factory)
+
+
+@pytest.fixture
+def fresh_prefix() -> str:
+    """A name that no other test uses: the root of a store of one's own in a shared bucket."""
+    return f"test-{uuid.uuid4().hex[:12]}"

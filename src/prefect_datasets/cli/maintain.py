@@ -16,6 +16,8 @@ from prefect_datasets.core.progress import format_bytes
 if TYPE_CHECKING:
     import argparse
 
+    from prefect_datasets.core.verify import Report
+
 
 def alias(chosen: argparse.Namespace) -> int:
     """Point an alias at a version."""
@@ -78,10 +80,28 @@ def verify(chosen: argparse.Namespace) -> int:
 
     with open_progress() as progress:
         report = engine.verify(
-            choose(chosen).store(),
             chosen.uri,
+            store=choose(chosen).store(),
             deep=chosen.deep,
             repair=chosen.repair,
             progress=progress,
         )
-    return report
+    if chosen.json:
+        body = {**asdict(report), "uri": str(report.uri), "is_whole": report.is_whole}
+        show_json({"deep": chosen.deep, **body})
+    else:
+        _show_report(report, deep=chosen.deep)
+    return 1 if report.faults and not report.is_whole else 0
+
+
+def _show_report(report: Report, *, deep: bool) -> None:
+    repaired = set(report.repaired)
+    for fault in report.faults:
+        where = f"{fault.key} ({fault.path})" if fault.path else fault.key
+        mended = ": repaired" if fault.key in repaired else ""
+        show(f"{where}: {fault.problem}{mended}")
+    looked = f"{count(report.n_files, 'file')}, " + (
+        f"{format_bytes(report.n_bytes)} read" if deep else "sizes only; --deep reads every byte"
+    )
+    found = count(len(report.faults), "fault") if report.faults else "whole"
+    show(f"{report.uri}: {found} ({looked})")

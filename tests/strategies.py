@@ -70,7 +70,9 @@ def json_values() -> st.SearchStrategy[Any]:
 def uris() -> st.SearchStrategy[str]:
     """URIs of a few dataset versions, so that files share them."""
     return st.builds(
-        "dataset://{}/{}".format, st.sampled_from(["images", "a.b-c_1"]), st.sampled_from(["v1", "V.2"])
+        "dataset://{}/{}".format,
+        st.sampled_from(["images", "a.b-c_1"]),
+        st.sampled_from(["v1", "V.2"]),
     )
 
 

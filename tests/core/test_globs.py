@@ -84,7 +84,9 @@ def test_an_empty_pattern_is_refused() -> None:
 
 
 def test_a_range_that_runs_backwards_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"range z-a runs backwards: x\[z-a\]. Write \[a-z\]."):
+    with pytest.raises(
+        InvalidInputError, match=r"range z-a runs backwards: x\[z-a\]. Write \[a-z\]."
+    ):
         Globs("x[z-a]")
 
 

@@ -126,7 +126,9 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)  # the path of a socket may have about 100 bytes
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("s")
-        with pytest.raises(InvalidInputError, match="(?s)A name can't be published.*'s': a socket") as e:
+        with pytest.raises(
+            InvalidInputError, match="(?s)A name can't be published.*'s': a socket"
+        ) as e:
             scan(tmp_path)
     assert e.value.subject == str(tmp_path)
 

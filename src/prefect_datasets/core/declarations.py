@@ -107,7 +107,7 @@ class Findings:
             raise InvalidMetadataError(
                 "Faulty metadata",
                 subject=subject,
-                hint="Correct what is listed; nothing has been published.",
+                hint="Correct what is listed; no version has been made.",
                 faults=tuple(found),
             )
         return (*found, *self._told_notes())

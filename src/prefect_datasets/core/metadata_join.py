@@ -137,5 +137,7 @@ def _find_again(
             findings.warn("names a file by a path that is not relative to the directory", where)
         elif path in metadata_paths:
             findings.fault(f"{where}: names {path!r}, which is a metadata file")
+        elif not line:
+            findings.fault(f"{where}: its file {path!r} is not there")
         else:
             findings.fault(f"{where}: names {path!r}, which is not there")

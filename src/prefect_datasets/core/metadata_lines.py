@@ -290,10 +290,10 @@ def cut_block(block: Block) -> Run | None:
     if match is None:
         return None
     before, between, text, after = match[1] + b'"', b'"' + match[3], match[4], match[5]
-    if not block.text.endswith(after):
+    end = between + text + after
+    if not block.text.endswith(end):
         return None
-    names = block.text[len(before) : -len(between + text + after)]
-    cut = names.split(between + text + after + before)
+    cut = block.text[len(before) : -len(end)].split(end + before)
     if b"" in cut or any(mark in b"/".join(cut) for mark in (b'"', b"\\", b"\n")):
         return None
     return Run(before, cut, between, text, after)

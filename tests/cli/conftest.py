@@ -53,7 +53,8 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def run_here(*arguments: object) -> Done:
         capfd.readouterr()
         code = main([str(argument) for argument in arguments])
-        return Done(code, *capfd.readouterr())
+        out, err = capfd.readouterr()
+        return Done(code, str(out), str(err))
 
     return run_here
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from isal.isal_zlib import crc32 as crc32_of
 
 from prefect_datasets.core.errors import (
@@ -16,15 +17,15 @@ from prefect_datasets.core.errors import (
     NotFoundError,
     SourceChangedError,
 )
+from prefect_datasets.core.plan_resolve import CostModel, Places, Read, plan_fetch
 from prefect_datasets.core.store import Range
 
 if TYPE_CHECKING:
     from prefect_datasets.core.plan_version import PartPlan
     from prefect_datasets.core.store import Store
 
-# Reading over a gap this wide costs less than another request.
-_GAP_BYTES = 512 << 10
 _READ_BYTES = 8 << 20
+_COST = CostModel(request_bytes=_READ_BYTES)
 
 
 class Source:
@@ -120,30 +121,41 @@ class Source:
 
         Raises:
             IntegrityError: Neither copy in the store is what was published.
-            NotFoundError: There is no copy.
         """
-        groups = list(self._side_by_side(members))
-        wanted = [self._span(group) for group in groups]
-        for group, span, block in zip(groups, wanted, self._read_spans(wanted), strict=True):
-            for member in group:
-                yield member, self._checked(member, block, self._stored_at(member).start - span.start)
+        places = self._places(members)
+        plan = plan_fetch(places, _COST)
+        for job in plan.jobs:
+            for read, block in zip(job, self._read(job), strict=True):
+                for at in range(read.first, read.end):
+                    member = int(plan.order[at])
+                    yield member, self._checked(member, block, int(plan.starts[at]) - read.start)
+        for file in plan.large:
+            yield file.row, self._checked(file.row, self._read_one(Range(*file[:3])), 0)
 
-    def _read_spans(self, spans: Sequence[Range]) -> list[memoryview] | list[memoryview | None]:
-        """Read all spans at once; where one is damaged, one by one, None for those."""
+    def _places(self, members: Sequence[int]) -> Places:
+        at = [self._stored_at(member) for member in members]
+        keys = {key: number for number, key in enumerate(dict.fromkeys(place.key for place in at))}
+        return Places(
+            rows=np.array(members, np.int64),
+            keys=tuple(keys),
+            objects=np.array([keys[place.key] for place in at], np.int64),
+            starts=np.array([place.start for place in at], np.int64),
+            sizes=np.array([place.length for place in at], np.int64),
+        )
+
+    def _read(self, job: Sequence[Read]) -> Sequence[memoryview | None]:
+        """Do several reads at once; where one is damaged, one by one, None for those."""
+        ranges = [Range(*read[:3]) for read in job]
         try:
-            return self._store.read_many(spans)
+            return self._store.read_many(ranges)
         except (IntegrityError, NotFoundError):
-            return [self._read_span(span) for span in spans]
+            return [self._read_one(wanted) for wanted in ranges]
 
-    def _read_span(self, span: Range) -> memoryview | None:
+    def _read_one(self, wanted: Range) -> memoryview | None:
         try:
-            return self._store.read_range(*span)
+            return self._store.read_range(*wanted)
         except (IntegrityError, NotFoundError):
             return None
-
-    def _span(self, group: Sequence[int]) -> Range:
-        first, last = self._stored_at(group[0]), self._stored_at(group[-1])
-        return Range(first.key, first.start, last.start + last.length - first.start)
 
     def stored_chunks(self, member: int, sizes: Sequence[int]) -> Iterator[memoryview]:
         """Yield an inherited file in chunks of the given sizes.
@@ -193,20 +205,6 @@ class Source:
         if package is not None and offset is not None:
             return Range(package, offset, self.sizes[member])
         return Range(self._urls[member] or "", 0, self.sizes[member])
-
-    def _side_by_side(self, members: Sequence[int]) -> Iterator[list[int]]:
-        group: list[int] = []
-        end, key = 0, ""
-        for member in members:
-            at = self._stored_at(member)
-            near = at.key == key and 0 <= at.start - end <= _GAP_BYTES
-            if group and not (near and self._packages[member] is not None):
-                yield group
-                group = []
-            group.append(member)
-            end, key = at.start + at.length, at.key
-        if group:
-            yield group
 
 
 def _read_fully(fd: int, view: memoryview) -> None:

@@ -7,7 +7,7 @@ deep   every byte of both copies is read and compared with the digests of the ve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 from prefect_datasets.core import catalog, keys, parts
 from prefect_datasets.core.errors import DatasetError, IntegrityError, NotFoundError
 from prefect_datasets.core.pack import store_part
-from prefect_datasets.core.package import directory, layout
+from prefect_datasets.core.package import directory, layout, local_header
+from prefect_datasets.core.plan_pieces import Int64s
+from prefect_datasets.core.plan_resolve import CostModel, Large, Places, Read, plan_fetch
 from prefect_datasets.core.plan_version import PartPlan, as_sources
 from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.rows import ROWS, files_digest
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.uri import DatasetUri
 
 _QUIET = NoProgress()
-_READ_BYTES = 8 << 20
-_READ_FILES = 1024
+_COST = CostModel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,6 @@ def verify(
         NotFoundError: There is no such version.
     """
     record = catalog.find(store, uri)
-    factor = 2 if deep else 1
     progress.start(f"verifying {record.uri}", n_files=record.n_files, n_bytes=record.n_bytes)
     faults: list[Fault] = []
     read = 0
@@ -110,7 +110,9 @@ def verify(
         digest_rows.append(rows.select(["path", "size", "sha256"]))
         look = _look_deep if deep else _look_quick
         faults += look(store, part, rows, index)
-        read += part.n_bytes * factor if deep else 0
+        if deep:
+            read += pc.sum(rows.filter(pc.is_valid(rows["url"]))["size"]).as_py() or 0
+            read += part.n_bytes if part.package else 0
         progress.advance(n_files=part.n_files, n_bytes=part.n_bytes)
     if len(digest_rows) == len(record.parts) and files_digest(digest_rows) != record.digest:
         problem = "the tables are not those of the version's digest"
@@ -164,93 +166,115 @@ def _stored_sizes(store: Store, urls: pa.ChunkedArray) -> dict[str, int]:
 def _look_deep(store: Store, part: Part, rows: pa.Table, index: int) -> Iterator[Fault]:
     if part.package is not None:
         yield from _look_at_package(store, part, rows, index)
-    elif pc.any(pc.is_null(rows["url"])).as_py():
-        inherited = rows.filter(pc.is_null(rows["url"]))
-        yield from _look_at_ranges(store, inherited, index)
+    elsewhere = rows.filter(pc.is_null(rows["url"])) if part.package is None else rows.slice(0, 0)
+    yield from _look_at_contents(store, elsewhere, elsewhere["package"], elsewhere["offset"], index)
     single = rows.filter(pc.is_valid(rows["url"]))
-    starts = pa.array(np.zeros(single.num_rows, np.int64))
-    single = single.set_column(ROWS.get_field_index("package"), "package", single["url"])
-    single = single.set_column(ROWS.get_field_index("offset"), "offset", starts)
-    yield from _look_at_ranges(store, single, index)
+    starts = pa.chunked_array([pa.array(np.zeros(single.num_rows, np.int64))])
+    yield from _look_at_contents(store, single, single["url"], starts, index)
 
 
 def _look_at_package(store: Store, part: Part, rows: pa.Table, index: int) -> Iterator[Fault]:
-    """Compare a package with what it must be, byte by byte: contents, headers, directory."""
+    """Compare a package with what it must be: contents, headers, directory."""
     package = part.package
-    assert package is not None
-    plan = layout(rows["path"], rows["size"])
+    assert package is not None, "only called for a packaged part"
     faults = list(_package_size(store, part, index))
     if faults:
         yield from faults
         return
-    yield from _look_at_ranges(store, rows, index)
+    plan = layout(rows["path"], rows["size"])
+    headers = [
+        local_header(path.encode(), size, crc32)
+        for path, size, crc32 in zip(
+            *(rows[name].to_pylist() for name in ("path", "size", "crc32")), strict=True
+        )
+    ]
+    starts = pa.chunked_array([pa.array(plan.header_offsets)])
+    yield from _look_at_contents(store, rows, rows["package"], starts, index, headers)
     tail = directory(rows["path"], rows["size"], rows["crc32"], plan.header_offsets)
-    try:
-        stored = store.read_range(package.key, plan.directory_offset, len(tail))
-    except DatasetError as error:
-        yield Fault(package.key, "", error.message, index)
-        return
-    if stored != tail:
+    if store.read_range(package.key, plan.directory_offset, len(tail)) != tail:
         yield Fault(package.key, "", "the directory of the package is damaged", index)
 
 
-def _look_at_ranges(store: Store, rows: pa.Table, index: int) -> Iterator[Fault]:
-    """Read each file where `package` and `offset` say, and compare its digest."""
-    for batch in _batches(rows):
-        columns = [batch[name].to_pylist() for name in ("package", "offset", "size", "path", "sha256")]
-        members = [_Member(*row) for row in zip(*columns, strict=True)]
-        for member, problem in zip(members, _problems(store, members), strict=True):
-            if problem:
-                yield Fault(member.key, member.path, problem, index)
+def _look_at_contents(
+    store: Store,
+    rows: pa.Table,
+    keys_: pa.ChunkedArray,
+    starts: pa.ChunkedArray,
+    index: int,
+    headers: Sequence[bytes] = (),
+) -> Iterator[Fault]:
+    """Read each file at `starts` of the objects `keys_`, behind its header, and compare it."""
+    if not rows.num_rows:
+        return
+    headers = headers or [b""] * rows.num_rows
+    paths, digests = rows["path"].to_pylist(), rows["sha256"].to_pylist()
+    places = _places(keys_, starts.to_numpy(), rows["size"].to_numpy(), headers)
+    plan = plan_fetch(places, _COST)
+    for job in plan.jobs:
+        for read, block in zip(job, _read_all(store, job), strict=True):
+            for at in range(read.first, read.end):
+                row, start = int(plan.order[at]), int(plan.starts[at]) - read.start
+                found = _slice(block, start, int(places.sizes[row]))
+                if problem := _problem([found], headers[row], digests[row]):
+                    yield Fault(read.key, paths[row], problem, index)
+    for file in plan.large:
+        chunks = _chunks(store, file)
+        if problem := _problem(chunks, headers[file.row], digests[file.row]):
+            yield Fault(file.key, paths[file.row], problem, index)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    key: str
-    offset: int
-    size: int
-    path: str
-    sha256: bytes
+def _places(
+    keys_: pa.ChunkedArray, starts: Int64s, sizes: Int64s, headers: Sequence[bytes]
+) -> Places:
+    objects = keys_.combine_chunks().dictionary_encode()
+    return Places(
+        rows=np.arange(len(sizes), dtype=np.int64),
+        keys=tuple(objects.dictionary.to_pylist()),
+        objects=np.asarray(objects.indices, np.int64),
+        starts=starts,
+        sizes=sizes + np.array([len(header) for header in headers], np.int64),
+    )
 
 
-def _batches(rows: pa.Table) -> Iterator[pa.Table]:
-    ends = np.cumsum(rows["size"].to_numpy(), dtype=np.int64)
-    low = 0
-    while low < len(ends):
-        before = int(ends[low - 1]) if low else 0
-        full = int(np.searchsorted(ends, before + 4 * _READ_BYTES, side="right"))
-        high = max(min(full, low + _READ_FILES), low + 1)
-        yield rows.slice(low, high - low)
-        low = high
+def _slice(block: memoryview | DatasetError, start: int, n_bytes: int) -> memoryview | DatasetError:
+    return block if isinstance(block, DatasetError) else block[start : start + n_bytes]
 
 
-def _problems(store: Store, members: list[_Member]) -> list[str]:
-    """Return what is wrong with each member, an empty string where nothing is."""
-    small = [member for member in members if member.size <= 4 * _READ_BYTES]
+def _chunks(store: Store, file: Large) -> Iterator[memoryview | DatasetError]:
+    for start in range(0, file.n_bytes, _COST.request_bytes):
+        length = min(_COST.request_bytes, file.n_bytes - start)
+        yield _read_one(store, Range(file.key, file.start + start, length))
+
+
+def _read_all(store: Store, job: Sequence[Read]) -> Sequence[memoryview | DatasetError]:
+    """Return what each read gives, or its error."""
+    ranges = [Range(read.key, read.start, read.length) for read in job]
     try:
-        ranges = [Range(member.key, member.offset, member.size) for member in small]
-        contents = store.read_many(ranges)
+        return store.read_many(ranges)
     except (IntegrityError, NotFoundError):
-        return [_problem(store, member) for member in members]
-    fine = {
-        member.path
-        for member, content in zip(small, contents, strict=True)
-        if hashlib.sha256(content).digest() == member.sha256
-    }
-    return ["" if member.path in fine else _problem(store, member) for member in members]
+        return [_read_one(store, wanted) for wanted in ranges]
 
 
-def _problem(store: Store, member: _Member) -> str:
-    sha256 = hashlib.sha256()
+def _read_one(store: Store, wanted: Range) -> memoryview | DatasetError:
     try:
-        for start in range(0, member.size, _READ_BYTES):
-            length = min(_READ_BYTES, member.size - start)
-            sha256.update(store.read_range(member.key, member.offset + start, length))
-        if not member.size and store.info(member.key) is None:
-            return "the object is gone"
+        return store.read_range(*wanted)
     except (IntegrityError, NotFoundError) as error:
-        return error.message
-    return "" if sha256.digest() == member.sha256 else "the content is not what was published"
+        return error
+
+
+def _problem(
+    chunks: Iterable[memoryview | DatasetError], header: bytes, sha256: bytes
+) -> str:
+    """Return what is wrong with a header and the content behind it, "" if nothing is."""
+    found, start = hashlib.sha256(), len(header)
+    for chunk in chunks:
+        if isinstance(chunk, DatasetError):
+            return chunk.message
+        if start and chunk[:start] != header:
+            return "its header in the package is damaged"
+        found.update(chunk[start:])
+        start = 0
+    return "" if found.digest() == sha256 else "the content is not what was published"
 
 
 # -- repair -----------------------------------------------------------------------------------

@@ -77,4 +77,5 @@ def _api_is_at_hand() -> bool:
 
 def block_name(block: DatasetStore) -> str:
     """Return the name that a block is saved under, or an empty string."""
-    return block._block_document_name or ""  # noqa: SLF001 - Prefect has no other way to ask
+    # Prefect has no other way to ask.
+    return block._block_document_name or ""  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

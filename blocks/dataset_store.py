@@ -1,4 +1,8 @@
-"""The block that says where dataset versions are kept and how they are packaged."""
+"""The block that says where dataset versions are kept and how they are packaged.
+
+Every Prefect server and worker imports this when it starts, so the engine is imported when a block
+is used.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -25,8 +29,7 @@ _CHOICES: dict[PackagingChoice, "bool | Literal['auto'] | None"] = {
 
 
 class DatasetStore(Block):
-    """
-    Where dataset versions and their packages are kept.
+    """Where dataset versions and their packages are kept.
 
     Example:
         Load a saved store and publish to it:
@@ -52,7 +55,7 @@ class DatasetStore(Block):
     url: str = Field(
         title="URL",
         min_length=1,
-        description="Root of the store as an fsspec URL, such as s3://bucket/prefix or /data/store.",
+        description="Root of the store as an fsspec URL, such as s3://bucket/prefix.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -90,18 +93,18 @@ class DatasetStore(Block):
         default=0,
         ge=0,
         title="Cache budget (bytes)",
-        description="Most bytes the cache may hold before the least used versions go; 0 for no limit.",
+        description="Most bytes in the cache, beyond which least used versions go; 0 for no limit.",
     )
 
     def open(self) -> "Store":
         """Open the store; the only place where secrets are revealed."""
-        from prefect_datasets.core.store import open_store
+        from prefect_datasets.core.store import open_store  # noqa: PLC0415 - see the top
 
         return open_store(self.url, {**self.options, **self.secrets.get_secret_value()})
 
     def cache(self) -> "Cache":
         """Return this machine's cache of resolved versions."""
-        from prefect_datasets.core.cache import Cache
+        from prefect_datasets.core.cache import Cache  # noqa: PLC0415 - see the top
 
         root = Path(self.cache_dir).expanduser() if self.cache_dir else Settings.read().cache
         return Cache(root, max_bytes=self.cache_bytes or None)
@@ -125,7 +128,7 @@ class DatasetStore(Block):
 
         The packaging variable of the environment stands between the two.
         """
-        from prefect_datasets.core.plan_version import Policy
+        from prefect_datasets.core.plan_version import Policy  # noqa: PLC0415 - see the top
 
         switch = Settings.read().packaging_switch
         asked = packaging

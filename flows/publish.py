@@ -1,27 +1,39 @@
-"""Publish outputs as dataset versions, from a flow or anywhere else."""
+"""Publish dataset versions: `publish_outputs` in code, `publish_directory` as a deployment."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from prefect import Task
+from prefect import flow
 from prefect.futures import PrefectFuture, as_completed
-from prefect.utilities.annotations import quote
+from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_datasets.blocks.choice import choose_store
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core import publish as engine
 from prefect_datasets.core.catalog import DatasetVersion
+from prefect_datasets.core.declarations import VersionDeclaration, parse_base
+from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.plan_publish import Plan, VersionPlan
 from prefect_datasets.core.plan_version import PartPlan
 from prefect_datasets.core.progress import Progress
 from prefect_datasets.core.record import Part
+from prefect_datasets.core.uri import DatasetUri, check_new_version_name
+from prefect_datasets.flows.templates import fill
 from prefect_datasets.tasks.commit import commit_version
 from prefect_datasets.tasks.package import package_version
+from prefect_datasets.tasks.policy import unseen
 from prefect_datasets.tasks.progress import Share, progress_of_task, shared
 from prefect_datasets.tasks.provenance import provenance
 from prefect_datasets.tasks.run import current_run
 from prefect_datasets.tasks.upload import upload_files
+
+_PACKAGING: dict[str, bool | Literal["auto"] | None] = {
+    "store": None,
+    "on": True,
+    "off": False,
+    "auto": "auto",
+}
 
 # More, and a Prefect server on SQLite loses states of task runs.
 MAX_TASK_RUNS = 200
@@ -92,6 +104,84 @@ def publish_plan(plan: Plan, block: DatasetStore) -> list[DatasetVersion]:
     return committed
 
 
+def publish_version(version: VersionPlan, block: DatasetStore) -> DatasetVersion:
+    """Publish one version whose plan needs no beginning, such as packages made later."""
+    with progress_of_task() as progress:
+        progress.start("publishing", n_files=version.n_files, n_bytes=version.n_bytes)
+        return _commit(version, _store_parts(version.parts, block, progress), block)
+
+
+class PublishOptions(BaseModel):
+    """What else can be said of a new version; a form in the Prefect UI."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base: str = Field(
+        default="",
+        title="Made from",
+        description="A version or alias whose files the new one inherits: dataset://NAME/VERSION.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list[str],
+        title="Leave out",
+        description="Paths or patterns of inherited files that the new version does not have.",
+    )
+    aliases: list[str] = Field(
+        default_factory=list[str],
+        title="Aliases",
+        description="Names in the dataset to move to the new version when it is there.",
+    )
+    packaging: Literal["store", "on", "off", "auto"] = Field(
+        default="store",
+        title="Packaging",
+        description="Whether the version gets packages; 'store' leaves it to the store's settings.",
+    )
+
+
+@flow(name="publish-directory", flow_run_name="publish {directory}")
+def publish_directory(
+    store: DatasetStore,
+    directory: str,
+    dataset: str = "",
+    version: str = "{scheduled:%Y-%m-%d}",
+    options: PublishOptions = PublishOptions(),  # noqa: B008 - frozen
+) -> list[DatasetVersion]:
+    """Publish a directory of the machine that runs this as a dataset version.
+
+    Args:
+        store: Where to publish.
+        directory: The directory; all its files become members of the version.
+        dataset: Name of the dataset. Empty: the metadata in the directory says which versions to
+            make, and the version and the options but packaging are not used.
+        version: Name of the version. {scheduled:%Y-%m-%d} is the day the run was due.
+        options: What else can be said of the version.
+    """
+    plan = engine.plan_directory(
+        Path(directory).expanduser(),
+        store=store.open(),
+        to=[_declaration(dataset, version, options)] if dataset else None,
+        policy=store.policy(packaging=_PACKAGING[options.packaging]),
+    )
+    if not plan.versions:
+        raise InvalidInputError(
+            "Nothing says which dataset version to make",
+            subject=directory,
+            hint="Name a dataset, or declare the version in the directory's metadata.",
+        )
+    return publish_plan(plan, store)
+
+
+def _declaration(dataset: str, version: str, options: PublishOptions) -> VersionDeclaration:
+    uri = DatasetUri.parse(fill(f"dataset://{dataset}/{version}"))
+    check_new_version_name(uri)
+    return VersionDeclaration(
+        uri=uri,
+        base=parse_base(fill(options.base), uri) if options.base else None,
+        exclude=tuple(options.exclude),
+        aliases=tuple(options.aliases),
+    )
+
+
 def _start(plan: Plan, progress: Progress) -> None:
     parts = [*(part for version in plan.versions for part in version.parts), *plan.loose]
     n_files, n_bytes = _size(parts)
@@ -100,7 +190,7 @@ def _start(plan: Plan, progress: Progress) -> None:
 
 def _commit(version: VersionPlan, parts: Sequence[Part], block: DatasetStore) -> DatasetVersion:
     if _can_submit():
-        return commit_version(quote(version), quote(parts), store=block)
+        return commit_version(unseen(version), unseen(parts), store=block)
     return commit_version.fn(version, parts, store=block)
 
 
@@ -111,7 +201,7 @@ def _store_parts(parts: Sequence[PartPlan], block: DatasetStore, progress: Progr
     with shared(shares) as names:
         work = zip(jobs, names, strict=True)
         if not _can_submit():
-            stored = [_task(job).fn(job, store=block, share=name) for job, name in work]
+            stored = [_store_here(job, block, name) for job, name in work]
         else:
             futures = [_submit(job, block, name) for job, name in work]
             _wait(futures, shares)
@@ -120,11 +210,14 @@ def _store_parts(parts: Sequence[PartPlan], block: DatasetStore, progress: Progr
 
 
 def _submit(job: Sequence[PartPlan], block: DatasetStore, share: str) -> PrefectFuture[list[Part]]:
-    return _task(job).submit(quote(job), store=block, share=share)
+    task = package_version if job[0].is_packaged else upload_files
+    # Prefect's overloads for tasks that take anything are not fully typed.
+    return task.submit(unseen(job), store=block, share=share)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _task(job: Sequence[PartPlan]) -> Task[..., list[Part]]:
-    return package_version if job[0].is_packaged else upload_files
+def _store_here(job: Sequence[PartPlan], block: DatasetStore, share: str) -> list[Part]:
+    task = package_version if job[0].is_packaged else upload_files
+    return task.fn(job, store=block, share=share)
 
 
 def _wait(futures: list[PrefectFuture[list[Part]]], shares: Sequence[Share]) -> None:

@@ -54,7 +54,7 @@ def update_progress(
     client.update_artifact(artifact_id=artifact, artifact=update)
 
 
-def emit(  # noqa: PLR0913 - what an event has
+def emit(
     run: Run,
     event: str,
     *,

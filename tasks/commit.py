@@ -30,7 +30,7 @@ def commit_version(
     """Write the commit record of a version whose parts are stored, then tell Prefect about it.
 
     Args:
-        version: What was planned; wrap it in `prefect.utilities.annotations.quote`.
+        version: What was planned; wrap it in `policy.unseen`.
         parts: Its parts, in order; wrap them too.
         store: Where they are.
     """

@@ -1,6 +1,6 @@
 """The task that declares which files are in which dataset version."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ def write_metadata(
     *,
     packaging: bool | None = None,
     from_version: str | None = None,
-    exclude: Sequence[str] = (),
-    aliases: Sequence[str] = (),
-    files: str = "**",
-    tags: Sequence[str] = (),
-    properties: dict[str, Any] | None = None,
+    exclude: str | Sequence[str] = (),
+    aliases: str | Sequence[str] = (),
+    files: str | Sequence[str] = "**",
+    tags: str | Sequence[str] = (),
+    properties: Mapping[str, Any] | None = None,
 ) -> int:
     """Declare the files below `root` that match `files` as members of dataset versions.
 

@@ -36,7 +36,7 @@ def package_version(
 
     Args:
         parts: What to publish: one part, or a few neighbours where there would be too many task
-            runs. Wrap them in `prefect.utilities.annotations.quote`, or Prefect walks through them.
+            runs. Wrap them in `policy.unseen`, or Prefect walks through them.
         store: Where to.
         share: Name of this task's share of the whole progress.
     """

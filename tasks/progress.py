@@ -1,7 +1,7 @@
 """Tells a run how far the work is: lines in its log, and one progress artifact.
 
-The engine calls from its worker threads; nothing here waits for the network in such a call. A thread
-of its own moves the artifact, every few seconds, and dies with the block that started it.
+The engine calls from its worker threads; nothing here waits for the network in such a call. A
+thread of its own moves the artifact, every few seconds, and dies with the block that started it.
 """
 
 import threading

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect import runtime
+from prefect.runtime import deployment, flow_run
 
 from prefect_datasets.tasks.pins import all_pinned
 from prefect_datasets.tasks.run import current_run
@@ -19,10 +19,10 @@ def provenance() -> dict[str, Any]:
     return {
         "flow_run": {
             "id": str(run.flow_run_id),
-            "name": runtime.flow_run.name,
-            "flow": runtime.flow_run.flow_name,
-            "deployment": runtime.deployment.name,
-            "scheduled": str(runtime.flow_run.scheduled_start_time),
+            "name": flow_run.name,
+            "flow": flow_run.flow_name,
+            "deployment": deployment.name,
+            "scheduled": str(flow_run.scheduled_start_time),
         },
         "parameters": {name: _short(value) for name, value in _parameters().items()},
         "inputs": all_pinned(run),
@@ -30,7 +30,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _parameters() -> dict[str, Any]:
-    return runtime.flow_run.parameters or {}
+    return flow_run.parameters or {}
 
 
 def _short(value: object) -> object:

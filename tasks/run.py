@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -53,7 +53,7 @@ def current_run() -> Run | None:
 
 def run_count() -> int:
     """Return the how manieth attempt of the flow run this is; 0 outside a flow run."""
-    return runtime.flow_run.run_count or 0
+    return flow_run.run_count or 0
 
 
 def scheduled_start() -> datetime:
@@ -64,11 +64,11 @@ def scheduled_start() -> datetime:
     run = current_run()
     if run is None or run.flow_run_id is None:
         return datetime.now(UTC)
-    root = runtime.flow_run.root_flow_run_id
+    root = flow_run.root_flow_run_id
     if root is None or root == str(run.flow_run_id):
-        return cast("datetime", runtime.flow_run.scheduled_start_time)
+        return cast("datetime", flow_run.scheduled_start_time)
     due = read_flow_run(UUID(root)).expected_start_time
-    return due or cast("datetime", runtime.flow_run.scheduled_start_time)
+    return due or cast("datetime", flow_run.scheduled_start_time)
 
 
 def read_flow_run(flow_run_id: UUID) -> "FlowRun":

@@ -1,8 +1,8 @@
 """How many parts one process works on at once.
 
-A task runner of threads starts a thread for every task. A part keeps the machine busy by itself, and
-holds some pieces of many MiB in memory, so the others wait: two at once, so that the end of one, when
-the store completes its upload, is filled by the beginning of the next.
+A task runner of threads starts a thread for every task. A part keeps the machine busy by itself and
+holds some pieces of many MiB in memory, so the others wait. Two at once: while the store completes
+the upload of one, the next begins.
 """
 
 import threading

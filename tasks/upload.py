@@ -34,7 +34,7 @@ def upload_files(parts: Sequence[PartPlan], *, store: DatasetStore, share: str =
 
     Args:
         parts: What to publish: files of a version without packages, or files in no version. Wrap
-            them in `prefect.utilities.annotations.quote`, or Prefect walks through them.
+            them in `policy.unseen`, or Prefect walks through them.
         store: Where to.
         share: Name of this task's share of the whole progress.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.settings import (
@@ -18,8 +18,6 @@ from prefect.testing.utilities import prefect_test_harness
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect.settings import Setting
-
 _VARIABLES = (
     "PREFECT_DATASETS_STORE",
     "PREFECT_DATASETS_CACHE",
@@ -30,7 +28,7 @@ _VARIABLES = (
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A server for the whole session: starting one takes as long as all tests here."""
-    quiet: dict[Setting, object] = {
+    quiet: dict[Any, object] = {
         PREFECT_HOME: tmp_path_factory.mktemp("prefect-home"),
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
         # The thread that sends heartbeats sleeps a second in every flow run.
@@ -42,7 +40,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Prefect leave sockets open: it does, after every async flow, and it is not ours to fix."""
+    """Let Prefect leave sockets open, as it does after every async flow."""
     here = Path(__file__).parent
     leaves_sockets = pytest.mark.filterwarnings("ignore:.*socket:ResourceWarning")
     for item in items:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], *, seconds: float = 20) -> T:
+def eventually(look: Callable[[], T | None], *, seconds: float = 20) -> T:
     """Ask until the answer is true: states, logs and events arrive at the server a little late."""
     deadline = time.monotonic() + seconds
     while not (found := look()) and time.monotonic() < deadline:

@@ -7,13 +7,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cloudpickle
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from prefect import flow
 from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
 from prefect.client.orchestration import get_client
-from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from prefect.utilities.dispatch import get_registry_for_type
 
 import prefect_datasets.blocks
@@ -63,11 +63,13 @@ def test_prefect_finds_the_block_by_the_entry_point() -> None:
 
 def test_a_saved_block_comes_back_with_its_secrets(saved: DatasetStore) -> None:
     loaded = DatasetStore.load("default")
+    assert isinstance(loaded, DatasetStore)
     assert loaded.secrets.get_secret_value() == {"key": "id", "secret": "hush"}
     assert loaded == saved
 
 
 def test_the_server_shows_no_secret(saved: DatasetStore) -> None:
+    assert saved._block_document_id is not None
     document = get_client(sync_client=True).read_block_document(
         saved._block_document_id, include_secrets=False
     )
@@ -164,7 +166,7 @@ def test_check_says_what_is_wrong(url: str) -> None:
         ("auto", None, "off", "auto", None),
     ],
 )
-def test_who_decides_on_packaging(  # noqa: PLR0913 - a row of a table each
+def test_who_decides_on_packaging(
     monkeypatch: pytest.MonkeyPatch,
     argument: object,
     variable: str | None,

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from prefect import flow, runtime, task
+from prefect import flow, task
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from prefect_datasets import (
@@ -27,7 +29,6 @@ from prefect_datasets.core.errors import (
 )
 from prefect_datasets.flows import publish as flows_publish
 from prefect_datasets.tasks import package as package_module
-
 from tests.prefect import observe
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def prepare(version: str, store: Any, n_files: int = 4, **options: Any) -> tuple
     with outputs() as out:
         draw_images(out, n_files=n_files)
         write_metadata(out, f"dataset://my-images/{version}", packaging=True)
-        return runtime.flow_run.id, publish_outputs(out, store=store, **options)
+        return flow_run.id, publish_outputs(out, store=store, **options)
 
 
 def test_a_flow_publishes_a_packaged_version(store: str) -> None:
@@ -163,7 +164,7 @@ def test_publishing_again_changes_nothing_and_tells_nobody(store: str) -> None:
 
 def test_other_files_under_the_same_name_fail_in_one_line(store: str) -> None:
     prepare("v1", store)
-    state = prepare("v1", store, n_files=6, return_state=True)
+    state: State[Any] = prepare("v1", store, n_files=6, return_state=True)  # pyright: ignore[reportAssignmentType]
     assert state.message is not None
     assert "AlreadyPublishedError: The version exists with other files" in state.message
     assert "dataset://my-images/v1" in state.message
@@ -221,7 +222,7 @@ def test_in_a_task_nothing_is_submitted(store: str) -> None:
         with outputs() as out:
             draw_images(out)
             write_metadata(out, "dataset://my-images/v1", packaging=True)
-            return runtime.flow_run.id, publishes.submit(out).result()
+            return flow_run.id, publishes.submit(out).result()
 
     run, (version,) = writes()
     assert version.n_files == 4
@@ -246,8 +247,9 @@ def test_an_async_flow_can_call_it_plainly_or_in_a_thread(store: str) -> None:
 
 @pytest.mark.slow
 def test_parts_are_published_by_other_processes(store: str) -> None:
-    runner = prepare.with_options(task_runner=ProcessPoolTaskRunner(max_workers=1))
-    _, (version,) = runner("v1", store, max_package_bytes=210)
+    processes: Any = ProcessPoolTaskRunner(max_workers=1)
+    prepare_in_processes = prepare.with_options(task_runner=processes)
+    _, (version,) = prepare_in_processes("v1", store, max_package_bytes=210)
     assert (version.n_files, len(version.packages)) == (4, 2)
 
 
@@ -303,7 +305,7 @@ def test_outputs_are_removed_after_success_and_kept_after_failure(home: Path) ->
         with outputs() as out:
             assert not list(out.iterdir())
             (out / "file").write_text("work")
-            if runtime.flow_run.run_count == 1:
+            if flow_run.run_count == 1:
                 raise OSError("a bad day")
             assert len(list(out.parent.iterdir())) == 2
             return out
@@ -318,7 +320,7 @@ def test_a_failure_says_where_the_outputs_are(home: Path) -> None:
 
     @flow
     def fails() -> None:
-        ids.append(runtime.flow_run.id)
+        ids.append(flow_run.id)
         with outputs() as out:
             (out / "file").write_text("work")
             raise OSError("a bad day")

@@ -231,6 +231,25 @@ def test_a_cut_table_is_refused() -> None:
             tables.read_table(data[:end], key=KEY)
 
 
+_SEED = tables.write_table(rows_of([f"{n:04d}" for n in range(300)])).to_pybytes()
+
+
+@given(
+    ends=st.lists(st.integers(1, 3000) | st.integers(1, len(_SEED)), min_size=1, max_size=4),
+    value=st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]),
+)
+@settings(max_examples=500)
+def test_a_mutated_table_is_read_or_refused(ends: list[int], value: int) -> None:
+    data = bytearray(_SEED)
+    for end in ends:
+        data[-end] = value
+    try:
+        rows = tables.read_table(data, key=KEY)
+    except (IntegrityError, UnsupportedFormatError):
+        return
+    assert rows.schema.equals(ROWS)
+
+
 _PARTS = st.sampled_from(
     ["a", "b", "a.b", "a-b", "é", "..", ".", "", "a\n", "\x7f", "...", "\\", "c:"]
 )

@@ -128,7 +128,7 @@ def _read_parquet(data: bytes | bytearray | memoryview | pa.Buffer, key: str) ->
             raise _damaged("it has other columns", key)
         rows = file.read(use_threads=False)
         rows.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(str(error).split("\n", 1)[0], key) from error
     return rows.replace_schema_metadata()
 

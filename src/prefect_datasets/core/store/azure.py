@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_BLOCKS = 45_000  # Azure allows 50,000
 _LIST_PAGE = 1000
+_ONE_PUT_BYTES = 1 << 20  # aiohttp warns of larger bodies that are plain bytes
 
 
 class AzureStore(FsspecStore):
@@ -48,6 +50,18 @@ class AzureStore(FsspecStore):
         pages = container.walk_blobs(name_starts_with=folder or None, delimiter="/").by_page()
         names = [found.name for page in self._walk(pages, prefix) for found in page]
         return sorted(name.rstrip("/").rpartition("/")[2] for name in names if name.endswith("/"))
+
+    def write(self, key: str, data: Buffer) -> None:
+        n_bytes = memoryview(data).nbytes
+        if n_bytes > _ONE_PUT_BYTES:
+            with self.upload(key, n_bytes) as upload:
+                upload.piece(0, 0, data)
+                upload.complete()
+            return
+        body = bytes(data)
+        with translating("write", self, key):
+            blob = self.blob(key)
+            self.run(lambda: blob.upload_blob(body, overwrite=True))
 
     def upload(self, key: str, n_bytes: int) -> Upload:
         return AzureUpload(self, key, n_bytes)
@@ -131,9 +145,10 @@ class AzureUpload(Upload):
     def piece(self, index: int, offset: int, data: Buffer | Sequence[Buffer]) -> None:
         del offset
         whole = bytes(joined(data))
+        body = io.BytesIO(whole)  # see _ONE_PUT_BYTES
         with translating("write", self._store, self._key):
             blob = self._store.blob(self._key)
-            self._store.run(lambda: blob.stage_block(_block_id(index), whole, len(whole)))
+            self._store.run(lambda: blob.stage_block(_block_id(index), body, len(whole)))
         with self._lock:
             self._sent[index] = len(whole)
 

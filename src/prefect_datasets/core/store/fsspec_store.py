@@ -6,8 +6,9 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.store.base import (
@@ -19,12 +20,14 @@ from prefect_datasets.core.store.base import (
     too_short,
 )
 from prefect_datasets.core.store.keys import TEMPORARY
+from prefect_datasets.core.store.transfers import run_all
 from prefect_datasets.core.store.translate import Failure, missing_package, translated, translating
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 PIECE_BYTES = 16 << 20
+_DELETE_PAGE = 1000
 # Filesystems whose objects appear whole as their writer is closed, and which need no folders.
 _OBJECT_STORES = {"memory", "gs", "gcs", "az", "abfs", "abfss", "s3", "s3a", "oss", "oci", "cos"}
 
@@ -112,9 +115,9 @@ class FsspecStore(Store):
             self.fs.cp_file(self.path_of(source), self.path_of(target))
 
     def delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            with translating("delete", self, key):
-                self._delete_one(key)
+        remaining = iter(keys)
+        while page := list(islice(remaining, _DELETE_PAGE)):
+            run_all(self._delete_one, page, n_threads=self.n_threads)
 
     def _here(self) -> tuple[Any, str]:
         """Return the filesystem of this process and the root's path on it."""
@@ -159,10 +162,11 @@ class FsspecStore(Store):
         return [entry for entry in entries if entry["name"].strip("/") != path.strip("/")]
 
     def _delete_one(self, key: str) -> None:
-        try:
-            self.fs.rm_file(self.path_of(key))
-        except FileNotFoundError:
-            return
+        with translating("delete", self, key):
+            try:
+                self.fs.rm_file(self.path_of(key))
+            except FileNotFoundError:
+                return
 
 
 class FsspecUpload(Upload):
@@ -274,9 +278,9 @@ class HiddenUpload(FsspecUpload):
             fs.mv(hidden, target)
 
     def abort(self) -> None:
-        is_open = self._file is not None
-        super().abort()
-        if is_open:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()  # nobody sees what it writes
             self._store.delete([self._key])
 
 
@@ -300,7 +304,7 @@ def _shown(url: str) -> tuple[str, str, str]:
     parts = urlsplit(url)
     # In abfs://container@account the part before the @ is no secret.
     place = parts.netloc if parts.scheme.startswith("abfs") else parts.netloc.rpartition("@")[2]
-    shown = urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
+    shown = f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
     return shown, parts.scheme, place.partition("@")[0]
 
 

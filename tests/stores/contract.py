@@ -1,0 +1,408 @@
+"""What every store must do: one suite, run unchanged against each.
+
+A subclass gives the fixtures `url` and `options`; `store` is then a fresh root there.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from prefect_datasets.core.errors import ConflictError, IntegrityError, NotFoundError
+from prefect_datasets.core.store import Range, Store, key_of_path, open_store
+
+MIB = 1 << 20
+
+ODD_PATHS = [
+    "spaces in it.txt",
+    "ünïcödé/日本語.txt",
+    "e\u0301 and \u00e9",
+    "plus+and=and&and?and#.txt",
+    "per%20cent%2F.txt",
+    "back\\slash",
+    "co:lon",
+    "star*[0-9]{a,b}",
+    "quote'\"`",
+    "<tag>|pipe^~",
+    "tab\tand\nnewline",
+    " leading",
+    "trailing ",
+    "trailing.",
+    ".hidden",
+    "...",
+    ".@tmp-like-ours",
+    "deep/" * 20 + "file",
+    "long-" * 48 + "name",
+    "\u00a0nbsp\u2028line\ufeff",
+    "@at/$dollar,comma;semi!bang()",
+    "(1).txt",
+]
+
+
+def spread(n_bytes: int, seed: int = 1) -> bytes:
+    """Return bytes that repeat nowhere, the same for the same seed."""
+    return random.Random(seed).randbytes(n_bytes)
+
+
+def at_once(*acts: Callable[[], object]) -> list[object]:
+    """Run all acts at the same moment; return what each returned or raised."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return act()
+        except Exception as error:  # noqa: BLE001 - the error is the result
+            return error
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+def sizes_of(store: Store) -> tuple[int, int]:
+    """Return the usual and the smallest size of a piece."""
+    with store.upload("sizes", 0) as upload:
+        upload.abort()
+        return upload.piece_bytes, upload.min_piece_bytes
+
+
+def keys(store: Store, prefix: str = "") -> list[str]:
+    return sorted(found.key for found in store.list(prefix))
+
+
+class StoreContract:
+    more_than_a_page: ClassVar[int] = 1100
+
+    @pytest.fixture
+    def url(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def options(self) -> dict[str, object]:
+        return {}
+
+    @pytest.fixture
+    def store(self, url: str, options: dict[str, object], fresh_prefix: str) -> Store:
+        return open_store(f"{url}/{fresh_prefix}", options)
+
+    # -- reading and writing
+
+    def test_reads_what_was_written(self, store: Store) -> None:
+        for data in (b"", b"x", spread(3 * MIB)):
+            store.write("a/b/c.bin", data)
+            assert store.read("a/b/c.bin") == data
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_writes_any_buffer(self, store: Store, kind: Callable[[bytes], bytes]) -> None:
+        store.write("key", kind(b"0123456789")[2:5])
+        assert store.read("key") == b"234"
+
+    def test_writes_what_arrow_and_numpy_hold(self, store: Store) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        store.write_many([("arrow", pa.py_buffer(b"abc")), ("numpy", np.arange(3, dtype="<u2"))])
+        assert store.read("arrow") == b"abc"
+        assert store.read("numpy") == b"\0\0\1\0\2\0"
+
+    def test_writing_again_replaces(self, store: Store) -> None:
+        store.write("key", b"long and old")
+        store.write("key", b"new")
+        assert store.read("key") == b"new"
+
+    def test_a_missing_object_is_not_found(self, store: Store) -> None:
+        for read in (
+            lambda: store.read("no/such"),
+            lambda: store.read_range("no/such", 0, 4),
+            lambda: store.read_many([Range("no/such", 0, 4), Range("no/such", 4, 4)]),
+        ):
+            with pytest.raises(NotFoundError, match=r"No such object: .*no/such"):
+                read()
+        assert store.info("no/such") is None
+
+    def test_a_range_is_exact(self, store: Store) -> None:
+        data = spread(100_000)
+        store.write("key", data)
+        for start, length in ((0, 1), (0, 100_000), (99_999, 1), (500, 70_000), (10, 0)):
+            got = store.read_range("key", start, length)
+            assert isinstance(got, memoryview)
+            assert got == data[start : start + length]
+
+    @pytest.mark.parametrize("start", [0, 5, 9, 10, 1000])
+    def test_a_range_beyond_the_end_is_an_error(self, store: Store, start: int) -> None:
+        store.write("key", b"0123456789")
+        with pytest.raises(IntegrityError, match="ends early"):
+            store.read_range("key", start, 11)
+
+    def test_reads_many_in_order(self, store: Store) -> None:
+        data = spread(MIB)
+        store.write("key", data)
+        ranges = [Range("key", start, 1000) for start in range(0, MIB - 1000, 9001)]
+        random.Random(2).shuffle(ranges)
+        got = store.read_many(ranges)
+        assert [bytes(one) for one in got] == [data[r.start : r.start + 1000] for r in ranges]
+
+    def test_writes_many(self, store: Store) -> None:
+        items = [(f"many/{n % 7}/{n}", f"content {n}".encode()) for n in range(120)]
+        store.write_many(items)
+        assert keys(store, "many/") == sorted(key for key, _ in items)
+        wanted = [Range(key, 0, len(data)) for key, data in items]
+        assert [bytes(got) for got in store.read_many(wanted)] == [data for _, data in items]
+
+    def test_odd_names(self, store: Store) -> None:
+        named = {key_of_path(path): path.encode() for path in ODD_PATHS}
+        store.write_many([(f"files/{key}", data) for key, data in named.items()])
+        assert keys(store, "files/") == sorted(f"files/{key}" for key in named)
+        for key, data in named.items():
+            assert store.read(f"files/{key}") == data
+            assert store.read_range(f"files/{key}", 1, 2) == data[1:3]
+            found = store.info(f"files/{key}")
+            assert found is not None
+            assert found.n_bytes == len(data)
+        store.copy(f"files/{key_of_path(ODD_PATHS[3])}", "files/copied")
+        assert store.read("files/copied") == ODD_PATHS[3].encode()
+        store.delete([f"files/{key}" for key in named])
+        assert keys(store) == ["files/copied"]
+
+    def test_a_long_key(self, store: Store) -> None:
+        key = "/".join(["x" * 200] * 3 + ["y" * 100])
+        store.write(key, b"deep")
+        assert store.read(key) == b"deep"
+        assert keys(store) == [key]
+
+    # -- looking
+
+    def test_info(self, store: Store) -> None:
+        store.write("folder/key", b"12345")
+        found = store.info("folder/key")
+        assert found is not None
+        assert (found.key, found.n_bytes) == ("folder/key", 5)
+        assert abs(found.modified - time.time()) < 60
+        assert store.info("folder") is None
+
+    def test_list(self, store: Store) -> None:
+        written = ["a", "b/1", "b/2/x", "b/2/y", "b-c/1", "c/1"]
+        store.write_many([(key, key.encode()) for key in written])
+        assert keys(store) == sorted(written)
+        assert keys(store, "b/") == keys(store, "b") == ["b/1", "b/2/x", "b/2/y"]
+        assert keys(store, "b/2/") == ["b/2/x", "b/2/y"]
+        assert keys(store, "none/") == []
+        assert {found.n_bytes for found in store.list("b/2/")} == {5}
+        assert all(abs(found.modified - time.time()) < 60 for found in store.list(""))
+
+    def test_list_folders(self, store: Store) -> None:
+        store.write_many([(key, b"1") for key in ("d/v1.json", "d/@x/y", "d/f/g/h", "e/i", "top")])
+        assert store.list_folders("") == ["d", "e"]
+        assert store.list_folders("d/") == store.list_folders("d") == ["@x", "f"]
+        assert store.list_folders("d/f/g/") == []
+        assert store.list_folders("none/") == []
+
+    def test_listings_are_fresh(self, store: Store, url: str, options: dict[str, object]) -> None:
+        other = open_store(store.url, options)
+        for n in range(3):
+            assert len(keys(store, "f/")) == n
+            other.write(f"f/{n}", b"1")
+        other.delete(["f/0"])
+        assert keys(store, "f/") == ["f/1", "f/2"]
+        assert store.info("f/0") is None
+
+    def test_many_pages(self, store: Store) -> None:
+        written = [f"page/{n:05}" for n in range(self.more_than_a_page)]
+        store.write_many([(key, b"1") for key in written])
+        assert keys(store, "page/") == written
+        store.delete(iter(written))
+        assert keys(store) == []
+
+    # -- deleting and copying
+
+    def test_delete(self, store: Store) -> None:
+        store.write_many([("a/1", b"1"), ("a/2", b"2"), ("b", b"3")])
+        store.delete(["a/1", "not/there", "b"])
+        assert keys(store) == ["a/2"]
+        store.delete([])
+
+    def test_a_store_can_be_used_again_after_its_last_object(self, store: Store) -> None:
+        store.write("a/b/c", b"1")
+        store.delete(["a/b/c"])
+        store.write("a/b/c", b"2")
+        assert store.read("a/b/c") == b"2"
+
+    def test_copy(self, store: Store) -> None:
+        data = spread(2 * MIB)
+        store.write("from/here", data)
+        store.copy("from/here", "to/there")
+        assert store.read("to/there") == data
+        with pytest.raises(NotFoundError, match="no/such"):
+            store.copy("no/such", "to/nowhere")
+        assert keys(store) == ["from/here", "to/there"]
+
+    # -- creating
+
+    def test_create_refuses_a_second_time(self, store: Store) -> None:
+        store.create("record.json", b"first")
+        with pytest.raises(ConflictError, match=r"is there already: .*record\.json"):
+            store.create("record.json", b"second")
+        store.create("empty", b"")
+        with pytest.raises(ConflictError):
+            store.create("empty", b"")
+        assert store.read("record.json") == b"first"
+        assert keys(store) == ["empty", "record.json"]
+
+    def test_of_many_that_create_one_wins(self, store: Store) -> None:
+        for n in range(5):
+            key = f"race/{n}"
+            acts = [lambda key=key, me=me: store.create(key, b"%d" % me) for me in range(4)]
+            results = at_once(*acts)
+            winners = [me for me, result in enumerate(results) if result is None]
+            assert len(winners) == 1, results
+            assert all(r is None or isinstance(r, ConflictError) for r in results), results
+            assert store.read(key) == b"%d" % winners[0]
+
+    def test_it_keeps_conditions(self, store: Store) -> None:
+        assert not store.ignores_conditions()
+        assert keys(store) == []
+
+    def test_check(self, store: Store) -> None:
+        store.check()
+        assert keys(store) == []
+
+    # -- uploading
+
+    def pieces(self, store: Store, n_pieces: int) -> tuple[int, int, bytes]:
+        """Return the size of pieces, of the whole, and its bytes: the last piece is short."""
+        size = sizes_of(store)[0]
+        n_bytes = (n_pieces - 1) * size + 12_345
+        return size, n_bytes, spread(n_bytes)
+
+    def test_upload_in_order(self, store: Store) -> None:
+        size, n_bytes, data = self.pieces(store, 2)
+        view = memoryview(data)
+        with store.upload("big", n_bytes) as upload:
+            # One piece of several buffers, as headers and files follow each other in a package.
+            upload.piece(0, 0, [view[:10], b"", view[10:size]])
+            assert store.info("big") is None
+            upload.piece(1, size, view[size:])
+            assert store.info("big") is None
+            assert keys(store) == []
+            upload.complete()
+        assert store.read("big") == data
+        assert keys(store) == ["big"]
+
+    def test_upload_in_any_order_at_once(self, store: Store) -> None:
+        size, n_bytes, data = self.pieces(store, 4)
+        with store.upload("big", n_bytes) as upload:
+            if not upload.any_order:
+                pytest.skip("this store takes pieces in order")
+            starts = list(enumerate(range(0, n_bytes, size)))
+            acts = [
+                lambda n=n, at=at: upload.piece(n, at, memoryview(data)[at : at + size])
+                for n, at in reversed(starts)
+            ]
+            assert at_once(*acts) == [None] * 4
+            upload.complete()
+        assert store.read("big") == data
+
+    @pytest.mark.parametrize("n_bytes", [0, 1, 70_000])
+    def test_upload_of_one_piece(self, store: Store, n_bytes: int) -> None:
+        data = spread(n_bytes)
+        with store.upload("small", n_bytes) as upload:
+            if n_bytes:
+                upload.piece(0, 0, data)
+            upload.complete()
+        assert store.read("small") == data
+
+    def test_upload_replaces(self, store: Store) -> None:
+        store.write("key", b"old")
+        with store.upload("key", 3) as upload:
+            upload.piece(0, 0, b"new")
+            assert store.read("key") == b"old"
+            upload.complete()
+        assert store.read("key") == b"new"
+
+    def test_upload_copies_ranges(self, store: Store) -> None:
+        size = max(sizes_of(store)[1], 100_000)
+        old = spread(3 * size, seed=3)
+        store.write("old", old)
+        n_bytes = 2 * size + 50
+        with store.upload("new", n_bytes) as upload:
+            if not upload.can_copy:
+                pytest.skip("this store copies no ranges")
+            upload.copy(1, size, Range("old", 7, size))
+            upload.piece(0, 0, b"n" * size)
+            upload.copy(2, 2 * size, Range("old", 3 * size - 50, 50))
+            upload.complete()
+        assert store.read("new") == b"n" * size + old[7 : 7 + size] + old[-50:]
+
+    def test_upload_copies_no_more_than_there_is(self, store: Store) -> None:
+        store.write("old", b"0123456789")
+        with store.upload("new", 20) as upload:
+            if not upload.can_copy:
+                pytest.skip("this store copies no ranges")
+            with pytest.raises(IntegrityError, match="ends early"):
+                upload.copy(0, 0, Range("old", 5, 6))
+            with pytest.raises(NotFoundError, match="no/such"):
+                upload.copy(0, 0, Range("no/such", 0, 6))
+            upload.abort()
+        assert keys(store) == ["old"]
+
+    def test_an_aborted_upload_shows_nothing(self, store: Store) -> None:
+        size, n_bytes, data = self.pieces(store, 2)
+        with pytest.raises(ZeroDivisionError), store.upload("big", n_bytes) as upload:
+            upload.piece(0, 0, memoryview(data)[:size])
+            raise ZeroDivisionError
+        upload.abort()
+        assert keys(store) == []
+        assert store.info("big") is None
+        assert store.abort_stale_uploads(-3600) == 0
+
+    def test_an_abandoned_upload_can_be_dropped(self, store: Store) -> None:
+        size, n_bytes, data = self.pieces(store, 2)
+        upload = store.upload("big", n_bytes)
+        upload.piece(0, 0, memoryview(data)[:size])
+        assert keys(store) == []
+        assert store.abort_stale_uploads(3600) == 0
+        assert store.abort_stale_uploads(-3600) == (1 if store.kind in ("file", "s3") else 0)
+        upload.abort()
+
+    # -- processes
+
+    def test_it_survives_pickling(self, store: Store) -> None:
+        store.write("key", b"1")
+        again = pickle.loads(pickle.dumps(store))
+        assert (again.url, again.kind, again.bucket) == (store.url, store.kind, store.bucket)
+        assert again.read("key") == b"1"
+
+    def test_it_survives_a_fork(self, store: Store) -> None:
+        if store.kind == "memory":
+            pytest.skip("memory belongs to one process")
+        store.write_many([("a", b"1"), ("b", b"2")])
+        pid = os.fork()
+        if pid == 0:
+            try:
+                store.write("child", store.read("a") + store.read_range("b", 0, 1))
+                with store.upload("uploaded", 2) as upload:
+                    upload.piece(0, 0, b"up")
+                    upload.complete()
+            finally:
+                os._exit(0)
+        assert _ended(pid, seconds=60), "the child hangs"
+        assert (store.read("child"), store.read("uploaded")) == (b"12", b"up")
+
+
+def _ended(pid: int, *, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.05)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return False

@@ -98,7 +98,7 @@ def matches_slowly(pattern: str, path: str) -> bool:
         rest = pattern.lstrip("*")
         return any(matches_slowly(rest, path[at:]) for at in range(len(path) + 1))
     if pattern.startswith("*"):
-        level = path.split("/")[0]
+        level = path.split("/", maxsplit=1)[0]
         return any(matches_slowly(pattern[1:], path[at:]) for at in range(len(level) + 1))
     here = path[:1]
     return (

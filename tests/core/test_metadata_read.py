@@ -145,8 +145,10 @@ def test_packaging_is_on_if_any_file_says_so(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.versions[0].packaging is True
     assert found.warnings == (
-        "valohai.metadata.jsonl line 2 ('b'): packaging of dataset://images/v1 is on here and "
-        "off at valohai.metadata.jsonl line 1 ('a'): it is on",
+        (
+            "valohai.metadata.jsonl line 2 ('b'): packaging of dataset://images/v1 is on here and "
+            "off at valohai.metadata.jsonl line 1 ('a'): it is on"
+        ),
     )
 
 
@@ -157,8 +159,10 @@ def test_properties_of_a_version_that_differ_are_warned_of(tmp_path: Path) -> No
     found = read(tmp_path)
     assert found.versions[0].properties == {"k": 2}
     assert found.warnings == (
-        "valohai.metadata.jsonl line 1 ('b'): property 'k' of dataset://images/v1 differs from "
-        "what another file says: the first in path order counts",
+        (
+            "valohai.metadata.jsonl line 1 ('b'): property 'k' of dataset://images/v1 differs from "
+            "what another file says: the first in path order counts"
+        ),
     )
 
 
@@ -224,8 +228,10 @@ def test_paths_written_in_another_way_are_found(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert members(tmp_path, found) == {V1: ["c", "cats/a", "cats/b"]}
     assert found.warnings == (
-        "valohai.metadata.jsonl line 1 and 2 more places: names a file by a path that is not "
-        "relative to the directory",
+        (
+            "valohai.metadata.jsonl line 1 and 2 more places: names a file by a path that is not "
+            "relative to the directory"
+        ),
     )
 
 
@@ -251,7 +257,7 @@ def test_a_later_line_replaces_an_earlier_one(tmp_path: Path) -> None:
         '  { "file" : "a" , "metadata" : {"valohai.dataset-versions": ["dataset://images/v1"]} }  ',
         '{"file": "\\u0061", "metadata": {"valohai.dataset-versions": ["dataset://images/v1"]}}',
         '{"file": "a", "metadata": {"valohai.dataset-versions": ["dataset://images/v1"]}, "z": {}}',
-        '{"file": "b", "metadata": {"valohai.dataset-versions": ["dataset://images/v1"]}, "file": "a"}',
+        '{"file":"b","metadata":{"valohai.dataset-versions":["dataset://images/v1"]},"file":"a"}',
         '{"file": "a", "metadata": {"valohai.dataset-versions": ["dataset://images/v1"]}}\r',
         '\ufeff{"file": "a", "metadata": {"valohai.dataset-versions": ["dataset://images/v1"]}}',
     ],
@@ -398,7 +404,7 @@ def test_an_entry_that_is_unclear_is_an_error(
 def test_versions_that_are_no_list_are_an_error(tmp_path: Path, value: object) -> None:
     touch(tmp_path, "a")
     write_lines(tmp_path, [{"file": "a", "metadata": {KEY: value}}])
-    with pytest.raises(InvalidMetadataError, match="`valohai.dataset-versions` is not a list"):
+    with pytest.raises(InvalidMetadataError, match=r"`valohai\.dataset-versions` is not a list"):
         read(tmp_path, strict=False)
 
 
@@ -413,8 +419,10 @@ def test_different_bases_are_an_error_that_names_both_files(
     with pytest.raises(InvalidMetadataError) as caught:
         read(tmp_path, strict=strict)
     assert caught.value.faults == (
-        "dataset://images/v2 is made from dataset://images/v1 at valohai.metadata.jsonl line 2 "
-        f"('b'), but from {other or 'nothing'} at valohai.metadata.jsonl line 3 ('c')",
+        (
+            "dataset://images/v2 is made from dataset://images/v1 at valohai.metadata.jsonl line 2 "
+            f"('b'), but from {other or 'nothing'} at valohai.metadata.jsonl line 3 ('c')"
+        ),
     )
 
 
@@ -482,8 +490,10 @@ def test_different_bases_in_line_and_sidecar_name_both_files(tmp_path: Path) -> 
     with pytest.raises(InvalidMetadataError) as caught:
         read(tmp_path)
     assert caught.value.faults == (
-        "dataset://images/v2 is made from dataset://images/v1 at valohai.metadata.jsonl line 1 "
-        "('a'), but from dataset://images/v0 at a.metadata.json",
+        (
+            "dataset://images/v2 is made from dataset://images/v1 at valohai.metadata.jsonl line 1 "
+            "('a'), but from dataset://images/v0 at a.metadata.json"
+        ),
     )
 
 
@@ -556,8 +566,10 @@ def test_an_alias_in_a_list_of_one_is_taken(tmp_path: Path) -> None:
         (
             "valohai.alias",
             "a/b",
-            "`valohai.alias` 'a/b' is not made of letters, digits, dots, underscores and dashes, "
-            "a letter or digit first",
+            (
+                "`valohai.alias` 'a/b' is not made of letters, digits, dots, underscores and "
+                "dashes, a letter or digit first"
+            ),
         ),
         (
             "valohai.alias",

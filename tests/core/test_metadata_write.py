@@ -147,7 +147,7 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     touch(tmp_path, "a")
     write_metadata(tmp_path, V1)
     write_metadata(tmp_path, V2)
-    assert sorted(os.listdir(tmp_path)) == ["a", METADATA_FILE]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", METADATA_FILE]
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE((tmp_path / METADATA_FILE).stat().st_mode) == 0o666 & ~umask
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_told_and_nothing_written(
     uris = arguments.pop("uris")
     with pytest.raises(InvalidInputError, match=error):
         write_metadata(tmp_path, uris, **arguments)
-    assert os.listdir(tmp_path) == ["a"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_an_empty_directory_without_a_base_is_an_error(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("s")
         with pytest.raises(
-            InvalidInputError, match="(?s)A name can't be published.*'s': a socket"
+            InvalidInputError, match=r"(?s)A name can't be published.*'s': a socket"
         ) as e:
             scan(tmp_path)
     assert e.value.subject == str(tmp_path)
@@ -157,16 +157,27 @@ def test_a_deep_folder_is_refused_without_going_down(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, {"closed/a": b"", "b": b""})
-    (tmp_path / "b").chmod(0)
-    (tmp_path / "closed").chmod(0)
-    with pytest.raises(InvalidInputError) as caught:
-        scan(tmp_path)
-    (tmp_path / "closed").chmod(0o700)
-    assert "'b': can't be read with the rights of this process" in str(caught.value)
-    assert "'closed': can't be listed (Permission denied)" in str(caught.value)
+def test_what_cannot_be_read_is_refused() -> None:
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own let nobody else in
+        root = Path(folder)
+        root.chmod(0o755)
+        write(root, {"closed/a": b"", "b": b"", "mine": b""})
+        (root / "b").chmod(0)
+        (root / "closed").chmod(0)
+        (root / "mine").chmod(0o604)
+        if user == 0:
+            os.seteuid(65534)  # root reads everything
+        try:
+            with pytest.raises(InvalidInputError) as caught:
+                scan(root)
+        finally:
+            os.seteuid(user)
+            (root / "closed").chmod(0o700)
+    assert str(caught.value).splitlines()[1:] == [
+        "  'b': can't be read with the rights of this process",
+        "  'closed': can't be listed (Permission denied)",
+    ]
 
 
 @pytest.mark.parametrize("twins", [("Cat.jpg", "cat.jpg"), ("é", "e\u0301"), ("straße", "STRASSE")])
@@ -231,8 +242,10 @@ def test_metadata_below_the_root_is_a_file_and_warned_of(tmp_path: Path) -> None
     found = scan(tmp_path)
     assert paths_of(found) == ["sub/valohai.metadata.jsonl"]
     assert found.warnings == (
-        "'sub/valohai.metadata.jsonl' does not lie in the root: it counts as a file, and nothing "
-        "in it is read as metadata",
+        (
+            "'sub/valohai.metadata.jsonl' does not lie in the root: it counts as a file, and "
+            "nothing in it is read as metadata"
+        ),
     )
 
 

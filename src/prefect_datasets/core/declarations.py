@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect_datasets.core.errors import InvalidInputError, InvalidMetadataError
+from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.globs import Globs
 from prefect_datasets.core.uri import DatasetUri, check_alias_name, check_new_version_name
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_FAULTS_AT_MOST = 100
+    from prefect_datasets.core.findings import Findings
+
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0", ""})
 
@@ -65,63 +66,6 @@ class Declarations:
     metadata: pa.ChunkedArray
     datum_aliases: dict[str, str]
     warnings: tuple[str, ...]
-
-
-class Findings:
-    """Collects what is wrong with metadata, so that it is all told at once.
-
-    A fault leaves out a line or a key: a warning in a step, an error elsewhere. An error makes it
-    unclear which version is meant, and is one everywhere.
-    """
-
-    def __init__(self, *, strict: bool) -> None:
-        self._strict = strict
-        self._errors: list[str] = []
-        self._faults: list[str] = []
-        self._notes: dict[str, tuple[str, int]] = {}
-        self._n_more = 0
-
-    def error(self, text: str) -> None:
-        """Note something that makes a version unclear."""
-        self._keep(self._errors, text)
-
-    def fault(self, text: str) -> None:
-        """Note something that is left out if it may be."""
-        self._keep(self._faults, text)
-
-    def warn(self, what: str, where: str) -> None:
-        """Note something that is taken in spite of its form; told once, with its first place."""
-        first, count = self._notes.get(what, (where, 0))
-        self._notes[what] = (first, count + 1)
-
-    def settle(self, subject: str) -> tuple[str, ...]:
-        """Return the warnings.
-
-        Raises:
-            InvalidMetadataError: There are errors, or faults that may not be left out.
-        """
-        found = [*self._errors, *self._faults]
-        if self._n_more:
-            found.append(f"and {self._n_more} more")
-        if self._errors or (self._strict and found):
-            raise InvalidMetadataError(
-                "Faulty metadata",
-                subject=subject,
-                hint="Correct what is listed; no version has been made.",
-                faults=tuple(found),
-            )
-        return (*found, *self._told_notes())
-
-    def _told_notes(self) -> Iterable[str]:
-        for what, (where, count) in self._notes.items():
-            others = f" and {count - 1} more places" if count > 1 else ""
-            yield f"{where}{others}: {what}"
-
-    def _keep(self, kept: list[str], text: str) -> None:
-        if len(kept) < _FAULTS_AT_MOST:
-            kept.append(text)
-        else:
-            self._n_more += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from prefect_datasets.core.uri import DatumUri
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect_datasets.core.declarations import Findings
+    from prefect_datasets.core.findings import Findings
 
 _KNOWN_KEYS = frozenset({"valohai.tags", "valohai.alias", "valohai.model-versions"})
 _PREFIX = "valohai."

@@ -24,7 +24,7 @@ from prefect_datasets.core.metadata_lines import (
 from prefect_datasets.core.scan import METADATA_FILE, SIDECAR_SUFFIX, Scan
 
 if TYPE_CHECKING:
-    from prefect_datasets.core.declarations import Findings
+    from prefect_datasets.core.findings import Findings
 
 _Places = npt.NDArray[np.intp]
 

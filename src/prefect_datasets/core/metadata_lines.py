@@ -25,7 +25,7 @@ from prefect_datasets.core.scan import METADATA_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect_datasets.core.declarations import Findings
+    from prefect_datasets.core.findings import Findings
 
 VERSIONS_KEY = "valohai.dataset-versions"
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from prefect_datasets.core.declarations import Declarations, Entry, Findings, read_entries, unite
+from prefect_datasets.core.declarations import Declarations, Entry, read_entries, unite
+from prefect_datasets.core.findings import Findings
 from prefect_datasets.core.metadata_check import check_properties
 from prefect_datasets.core.metadata_join import Said, join
 from prefect_datasets.core.metadata_lines import ColumnsBuilder, Texts, read_lines, where_line

@@ -147,7 +147,7 @@ class _Walk:
             return self.refuse(path, f"a {_kind(mode)}, not a file")
         if len(path) > MAX_PATH_BYTES:
             return self.refuse(path, f"its path has more than {MAX_PATH_BYTES} bytes")
-        if mode & _READABLE != _READABLE and not os.access(self.root + path, os.R_OK):
+        if mode & _READABLE != _READABLE and not _is_readable(self.root + path):
             return self.refuse(path, "can't be read with the rights of this process")
         self._paths.append(path)
         self.sizes.append(info.st_size)
@@ -266,6 +266,10 @@ class _Walk:
         elif chunk is not None:
             self._chunks.append(chunk)
         self._paths.clear()
+
+
+def _is_readable(path: bytes) -> bool:
+    return os.access(path, os.R_OK, effective_ids=True)
 
 
 def _fault_in_name(path: bytes) -> str | None:

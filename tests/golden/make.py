@@ -89,8 +89,8 @@ def in_package(rows: pa.Table, key: str) -> pa.Table:
 def store_package(root: Path, key: str, data: bytes) -> Package:
     """Put a package into the store."""
     write(root, key, data)
-    execution, path = key.split("/", 2)[1:]
-    return Package(key=key, n_bytes=len(data), datum=datum_id(execution, path))
+    execution = key.split("/")[1]
+    return Package(key=key, n_bytes=len(data), datum=datum_id(execution, key))
 
 
 def store_part(root: Path, key: str, rows: pa.Table, package: Package | None) -> Part:

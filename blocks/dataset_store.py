@@ -11,6 +11,7 @@ from prefect.blocks.core import Block
 from prefect.types import SecretDict
 from pydantic import Field, HttpUrl
 
+from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,11 +97,17 @@ class DatasetStore(Block):
         description="Most bytes in the cache, beyond which least used versions go; 0 for no limit.",
     )
 
-    def open(self) -> "Store":
-        """Open the store; the only place where secrets are revealed."""
-        from prefect_datasets.core.store import open_store  # noqa: PLC0415 - see the top
+    def spec(self) -> StoreSpec:
+        """Return the store without opening it; the only place where secrets are revealed."""
+        return StoreSpec(self.url, {**self.options, **self.secrets.get_secret_value()})
 
-        return open_store(self.url, {**self.options, **self.secrets.get_secret_value()})
+    def open(self) -> "Store":
+        """Open the store; nothing is asked of it yet.
+
+        Raises:
+            InvalidInputError: The URL or an option is wrong.
+        """
+        return self.spec().open()
 
     def cache(self) -> "Cache":
         """Return this machine's cache of resolved versions."""

@@ -4,6 +4,7 @@ The answers are labels of the flow run on the Prefect server, because a retry ma
 machine. `latest` so is the same version for every input of the run, and for its next attempt.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -14,27 +15,34 @@ from prefect_datasets.tasks.run import Run, read_flow_run
 
 _PREFIX = "prefect-datasets.resolved "
 
-# What this process knows: asked first, and all there is where the API does not answer.
+# What this process knows: read once for each run, and all there is where the API does not answer.
 _known: dict[UUID, dict[str, str]] = {}
+_inputs: dict[UUID, dict[str, list[str]]] = {}
 
 
-def pinned(run: Run, uri: DatasetUri, *, store_url: str) -> DatasetUri | None:
-    """Return the version that `uri` stood for when the flow run asked first, or None."""
+def pinned(run: Run, uri: DatasetUri, *, store: str) -> DatasetUri | None:
+    """Return the version that `uri` stood for when the flow run asked first, or None.
+
+    Args:
+        run: The run.
+        uri: The version, alias or `latest` that was asked for.
+        store: The store's identity: two stores may have datasets of one name.
+    """
     if run.flow_run_id is None:
         return None
-    name = _name(uri, store_url)
-    if name not in _of(run.flow_run_id):
+    if run.flow_run_id not in _known:
+        _known[run.flow_run_id] = {}
         with unless_the_api_is_gone(run.logger, "What earlier attempts resolved"):
-            _known[run.flow_run_id] = {**_read(run.flow_run_id), **_of(run.flow_run_id)}
-    found = _of(run.flow_run_id).get(name)
+            _known[run.flow_run_id] = _read(run.flow_run_id)
+    found = _known[run.flow_run_id].get(_name(uri, store))
     return DatasetUri.parse(found) if found is not None else None
 
 
-def pin(run: Run, uri: DatasetUri, version: DatasetUri, *, store_url: str) -> None:
+def pin(run: Run, uri: DatasetUri, version: DatasetUri, *, store: str) -> None:
     """Keep that `uri` stands for `version` in this flow run."""
     if run.flow_run_id is None:
         return
-    name = _name(uri, store_url)
+    name = _name(uri, store)
     _known.setdefault(run.flow_run_id, {})[name] = str(version)
     with (
         unless_the_api_is_gone(run.logger, f"What {uri} stands for"),
@@ -43,17 +51,19 @@ def pin(run: Run, uri: DatasetUri, version: DatasetUri, *, store_url: str) -> No
         client.update_flow_run_labels(run.flow_run_id, {_PREFIX + name: str(version)})
 
 
-def all_pinned(run: Run) -> dict[str, str]:
-    """Return what this process knows of the run: `URI in STORE` -> the version's URI."""
-    return dict(_of(run.flow_run_id)) if run.flow_run_id is not None else {}
+def note_input(run: Run, name: str, uris: Sequence[str]) -> None:
+    """Keep what an input of the run was, for what the run publishes."""
+    if run.flow_run_id is not None:
+        _inputs.setdefault(run.flow_run_id, {})[name] = list(uris)
 
 
-def _name(uri: DatasetUri, store_url: str) -> str:
-    return f"{uri} in {store_url}"
+def inputs_of(run: Run) -> dict[str, list[str]]:
+    """Return the inputs that this process resolved for the run: name -> URIs, aliases resolved."""
+    return dict(_inputs.get(run.flow_run_id, {})) if run.flow_run_id is not None else {}
 
 
-def _of(flow_run_id: UUID) -> dict[str, str]:
-    return _known.get(flow_run_id, {})
+def _name(uri: DatasetUri, store: str) -> str:
+    return f"{uri} in {store[:12]}"
 
 
 def _read(flow_run_id: UUID) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect.runtime import deployment, flow_run
 
-from prefect_datasets.tasks.pins import all_pinned
+from prefect_datasets.tasks.pins import inputs_of
 from prefect_datasets.tasks.run import current_run
 
 # A parameter can be anything that was handed over in Python, a table of gigabytes too.
@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
             "scheduled": str(flow_run.scheduled_start_time),
         },
         "parameters": {name: _short(value) for name, value in _parameters().items()},
-        "inputs": all_pinned(run),
+        "inputs": inputs_of(run),
     }
 
 

@@ -153,6 +153,7 @@ def _add_resolving(commands: _Commands[_Arguments]) -> None:
     resolve.add_argument(
         "--keep-directories",
         choices=("full", "suffix", "none"),
+        default="full",
         help="folders to keep: all, those below the wildcard, or none (default: full)",
     )
     _add_cache_dir(resolve)
@@ -202,6 +203,9 @@ def _add_cache(commands: _Commands[_Arguments]) -> None:
         help="keep up to this much, such as 50G (default: the store's cache budget, else nothing)",
     )
     verify = _command(actions, "verify", "cache:verify", "check cached files against their digests")
+    verify.add_argument(
+        "--repair", action="store_true", help="free what is damaged, so that it is fetched anew"
+    )
     clear = _command(actions, "clear", "cache:clear", "free everything that is not in use")
     for command in (listing, prune, verify, clear):
         _add_cache_dir(command)

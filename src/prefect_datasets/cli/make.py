@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from prefect_datasets.cli.describe import version_json, version_line
 from prefect_datasets.cli.output import show, show_json
 from prefect_datasets.cli.place import Place, choose
+from prefect_datasets.cli.prefect_api import configured_api
 from prefect_datasets.cli.progress import open_progress
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.settings import Settings
@@ -19,6 +20,7 @@ from prefect_datasets.settings import Settings
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from types import ModuleType
 
     from prefect_datasets.core.plan_version import Packaging, Policy
     from prefect_datasets.core.record import VersionRecord
@@ -31,7 +33,7 @@ def publish(chosen: argparse.Namespace) -> int:
     """Publish a folder."""
     root = Path(chosen.directory)
     _check(chosen, root)
-    records = _publish_by_engine(chosen, root)
+    records = _as_flow().publish(chosen) if _asks_for_flow() else _publish(chosen, root)
     if not records:
         raise InvalidInputError(
             "Nothing says which dataset version to make; the files were stored without one",
@@ -44,13 +46,23 @@ def publish(chosen: argparse.Namespace) -> int:
 
 def package(chosen: argparse.Namespace) -> int:
     """Make packages for a version that has none."""
-    from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
-
-    store = choose(chosen).store()
-    with open_progress() as progress:
-        record = engine.package_version(chosen.uri, store=store, progress=progress)
-    _show_versions([record], as_json=chosen.json)
+    records = _as_flow().package(chosen) if _asks_for_flow() else _package(chosen)
+    _show_versions(records, as_json=chosen.json)
     return 0
+
+
+def _asks_for_flow() -> bool:
+    """Tell whether there is a Prefect API that would show the run."""
+    api = configured_api()
+    if api:
+        api.check()
+    return api is not None
+
+
+def _as_flow() -> ModuleType:
+    from prefect_datasets.cli import as_flow  # noqa: PLC0415  imports Prefect
+
+    return as_flow
 
 
 def _check(chosen: argparse.Namespace, root: Path) -> None:
@@ -67,7 +79,7 @@ def _check(chosen: argparse.Namespace, root: Path) -> None:
         raise InvalidInputError(what, subject=chosen.directory, hint="Give one with the files.")
 
 
-def _publish_by_engine(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
+def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
     from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
 
     place = choose(chosen)
@@ -87,6 +99,14 @@ def _publish_by_engine(chosen: argparse.Namespace, root: Path) -> Sequence[Versi
             policy=_policy(place, chosen.packaging),
             progress=progress,
         )
+
+
+def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
+    from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
+
+    store = choose(chosen).store()
+    with open_progress() as progress:
+        return [engine.package_version(chosen.uri, store=store, progress=progress)]
 
 
 def _policy(place: Place, packaging: str | None) -> Policy:

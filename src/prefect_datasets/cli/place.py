@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
 
 _DEFAULT_BLOCK = "default"
+# What a command resolved is in use when the command has ended: by whoever called it.
+_GRACE_SECONDS = 24 * 3600.0
 # Prefect's own rule for names of saved blocks; a folder of such a name is written ./name.
 _BLOCK_NAME = re.compile(r"(?:dataset-store/)?(?P<name>[a-z0-9-]+)")
 
@@ -48,7 +50,11 @@ class Place:
         """Return the cache."""
         from prefect_datasets.core.cache import Cache  # noqa: PLC0415  few commands need it
 
-        return Cache(self.cache_dir, max_bytes=self.block.get("cache_bytes") or None)
+        return Cache(
+            self.cache_dir,
+            max_bytes=self.block.get("cache_bytes") or None,
+            grace_seconds=_GRACE_SECONDS,
+        )
 
 
 def choose(chosen: argparse.Namespace) -> Place:

@@ -44,6 +44,17 @@ class PrefectApi:
     key: str = ""
     auth_string: str = ""
 
+    def check(self) -> None:
+        """Ask whether it is there.
+
+        Raises:
+            StoreError: It does not answer.
+        """
+        try:
+            self._get("/health")
+        except (OSError, ValueError) as error:
+            raise self._unanswered(error, "The Prefect API that is configured") from error
+
     def saved_store(self, name: str) -> dict[str, Any] | None:
         """Return the fields of a saved DatasetStore block, secrets included, or None.
 
@@ -58,12 +69,12 @@ class PrefectApi:
         except HTTPError as error:
             if error.code == _NOT_FOUND:
                 return None
-            raise self._unanswered(f"{error.code} {error.reason}", name) from error
+            raise self._unanswered(error, f"The Prefect API, asked for block {name!r},") from error
         except (OSError, ValueError) as error:
-            raise self._unanswered(str(getattr(error, "reason", error)), name) from error
+            raise self._unanswered(error, f"The Prefect API, asked for block {name!r},") from error
         return document["data"]
 
-    def _get(self, path: str) -> dict[str, Any]:
+    def _get(self, path: str) -> Any:
         from urllib.request import Request, urlopen  # noqa: PLC0415  likewise
 
         headers = {"Accept": "application/json"}
@@ -77,11 +88,11 @@ class PrefectApi:
         with urlopen(request, timeout=_TIMEOUT_SECONDS) as reply:  # noqa: S310
             return json.load(reply)
 
-    def _unanswered(self, why: str, name: str) -> StoreError:
+    def _unanswered(self, error: Exception, who: str) -> StoreError:
         return StoreError(
-            f"The Prefect API could not be asked for the block {name!r} ({why})",
+            f"{who} does not answer ({getattr(error, 'reason', error)})",
             subject=self.url,
-            hint="Start it, correct PREFECT_API_URL, or name the store by its URL.",
+            hint="Start it, or correct PREFECT_API_URL or the profile.",
         )
 
 

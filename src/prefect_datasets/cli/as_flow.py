@@ -1,0 +1,73 @@
+"""`publish` and `package` as flow runs of the Prefect API that is configured."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING
+
+from prefect.logging.configuration import setup_logging
+
+from prefect_datasets.blocks.choice import choose_store
+from prefect_datasets.core import catalog
+from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.flows.package_version import package_version_flow
+from prefect_datasets.flows.publish import PublishOptions, publish_directory
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from prefect_datasets.core.catalog import DatasetVersion
+    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.store import Store
+
+
+def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
+    """Publish a folder by the flow `publish-directory`."""
+    _show_no_tracebacks()
+    block = choose_store(chosen.store)
+    options = PublishOptions(
+        base=str(chosen.base or ""),
+        exclude=chosen.exclude,
+        aliases=chosen.alias,
+        packaging=chosen.packaging or "store",
+    )
+    versions = publish_directory(
+        block,
+        chosen.directory,
+        dataset=chosen.to.dataset if chosen.to else "",
+        version=chosen.to.version if chosen.to else "",
+        options=options,
+    )
+    return _records(block.open(), versions)
+
+
+def package(chosen: argparse.Namespace) -> list[VersionRecord]:
+    """Make packages by the flow `package-version`."""
+    _show_no_tracebacks()
+    block = choose_store(chosen.store)
+    return _records(block.open(), [package_version_flow(block, str(chosen.uri))])
+
+
+def _records(store: Store, versions: Sequence[DatasetVersion]) -> list[VersionRecord]:
+    return [catalog.find(store, DatasetUri.parse(version.uri)) for version in versions]
+
+
+class _WithoutTraceback(logging.Formatter):
+    """Leaves tracebacks to the run's log in the API; here an error is one line, told at the end."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        bare = copy.copy(record)  # the API's handler gets the same record
+        bare.exc_info = bare.exc_text = None
+        return self._inner.format(bare)
+
+
+def _show_no_tracebacks() -> None:
+    setup_logging()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_WithoutTraceback(handler.formatter))

@@ -1,0 +1,173 @@
+"""Wrong usage, bad input and trouble: one line, the right exit code, nothing half-made."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from prefect_datasets.cli import main
+from prefect_datasets.cli import read as reading
+from tests.cli.conftest import Run
+
+V1 = "dataset://pets/v1"
+
+WRONG_USAGE = {
+    "an unknown command": ["paint"],
+    "an unknown option": ["list", "--colour"],
+    "a shortened option": ["list", "--sto", "x"],
+    "publish without a folder": ["publish"],
+    "publish to nothing": ["publish", "pets", "--to", ""],
+    "publish to an upper case name": ["publish", "pets", "--to", "dataset://Pets/v1"],
+    "publish to latest": ["publish", "pets", "--to", "dataset://pets/latest"],
+    "publish to a climbing name": ["publish", "pets", "--to", "dataset://../v1"],
+    "publish to a path": ["publish", "pets", "--to", "dataset://pets/v1/more"],
+    "an alias with a slash": ["publish", "pets", "--to", V1, "--alias", "a/b"],
+    "an alias called latest": ["alias", V1, "latest"],
+    "packaging maybe": ["publish", "pets", "--to", V1, "--packaging", "maybe"],
+    "from nothing": ["publish", "pets", "--to", V1, "--from", "v0"],
+    "show without a URI": ["show"],
+    "show of a name": ["show", "pets"],
+    "files of an URL": ["files", "s3://bucket/key"],
+    "diff of one": ["diff", V1],
+    "list of a wrong name": ["list", "Pets"],
+    "verify quick and deep": ["verify", V1, "--quick", "--deep"],
+    "package without a version": ["package", "dataset://pets"],
+    "delete of an empty name": ["delete", "dataset:///v1"],
+    "resolve of a name": ["resolve", "pets"],
+    "shard beyond the last": ["resolve", V1, "--shard", "3/3"],
+    "shard of none": ["resolve", V1, "--shard", "0/0"],
+    "shard without a number": ["resolve", V1, "--shard", "first"],
+    "a link of another kind": ["resolve", V1, "--link", "chain"],
+    "cache alone": ["cache"],
+    "cache with a wrong size": ["cache", "prune", "--max-bytes", "much"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_USAGE.values(), ids=WRONG_USAGE.keys())
+def test_wrong_usage_is_2_and_one_line(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("prefect-datasets")
+    assert done.err.count("\n") == 1
+
+
+FAILURES = {
+    "no such folder": (["publish", "nowhere", "--to", V1], "nowhere"),
+    "a file for a folder": (["publish", "pets/größe.txt", "--to", V1], "pets/größe.txt"),
+    "options without a version": (["publish", "pets", "--alias", "prod"], "--alias"),
+    "a base that isn't there": (
+        ["publish", "pets", "--to", V1, "--from", "dataset://pets/v0"],
+        "dataset://pets/v0",
+    ),
+    "no such version": (["show", V1], V1),
+    "no version at all": (["show", "dataset://pets/latest"], "pets"),
+    "no such dataset": (["list", "pets"], "pets"),
+    "files of nothing": (["files", V1], V1),
+    "diff with nothing": (["diff", V1, V1], V1),
+    "alias of nothing": (["alias", V1, "prod"], V1),
+    "package of nothing": (["package", V1], V1),
+    "verify of nothing": (["verify", V1], V1),
+    "delete of nothing": (["delete", V1, "--yes"], V1),
+    "resolve of nothing": (["resolve", V1], V1),
+    "an empty store": (["list", "--store", ""], "--store"),
+    "an unknown scheme": (["list", "--store", "nope://bucket"], "nope"),
+    "a store that is a file": (["list", "--store", "pets/größe.txt"], "größe.txt"),
+}
+
+
+@pytest.mark.usefixtures("pets")
+@pytest.mark.parametrize(("arguments", "named"), FAILURES.values(), ids=FAILURES.keys())
+def test_failures_are_1_and_one_line_that_names_the_object(
+    run: Run, arguments: list[str], named: str, tmp_path: Path
+) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (1, "")
+    assert named in done.err
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.glob("home/**/v1.json"))
+
+
+def test_faults_in_metadata_are_all_told(run: Run, pets: Path) -> None:
+    lines = ["no JSON", '{"file": "nowhere.txt", "metadata": {}}', "[]"]
+    (pets / "valohai.metadata.jsonl").write_text("\n".join(lines))
+    done = run("publish", pets)
+    assert done.code == 1
+    first, *faults = done.err.splitlines()
+    assert "valohai.metadata.jsonl" in done.err
+    assert first.startswith("prefect-datasets: ")
+    assert len(faults) == 3, done.err
+
+
+def test_names_that_the_terminal_would_obey_are_shown(run: Run) -> None:
+    done = run("list", "--store", "nope://\x1b[2Jgone\nnext")
+    assert "\x1b" not in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_no_command_shows_help(run: Run) -> None:
+    done = run()
+    assert done.code == 2
+    assert "publish" in done.err
+
+
+def test_help_of_every_command(run: Run) -> None:
+    commands = ["demo", "publish", "package", "list", "show", "files", "diff", "resolve"]
+    commands += ["verify", "alias", "delete", "gc"]
+    for command in [[name] for name in commands] + [
+        ["cache", action] for action in ("list", "prune", "verify", "clear")
+    ]:
+        done = run(*command, "--help")
+        assert (done.code, done.err) == (0, "")
+        assert "--json" in done.out
+
+
+def test_an_unexpected_error_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "list_", _fail)
+    done = run("list")
+    assert done.code == 1
+    assert "ZeroDivisionError" in done.err
+    assert "PREFECT_DATASETS_DEBUG=1" in done.err
+    assert done.err.count("\n") == 1
+    monkeypatch.setenv("PREFECT_DATASETS_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["list"])
+
+
+def _fail(_: object) -> int:
+    return 1 // 0
+
+
+def test_whoever_reads_may_stop(run: Run, pets: Path, environment: dict[str, str]) -> None:
+    """As `prefect-datasets files … | head -1` does, with more than a pipe's worth of lines."""
+    for number in range(3000):
+        (pets / f"{number}-{'x' * 60}.txt").touch()
+    assert run("publish", pets, "--to", V1).code == 0
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; prefect-datasets files {V1} | head -n 1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+
+
+def test_interrupt_is_130_and_one_line(pets: Path, environment: dict[str, str]) -> None:
+    (pets / "large.bin").write_bytes(os.urandom(1 << 20) * 300)
+    command = ["prefect-datasets", "publish", str(pets), "--to", V1]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        store = Path(environment["PREFECT_HOME"]) / "datasets" / "store"
+        while process.poll() is None and not list(store.glob("outputs/*")):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == "prefect-datasets: interrupted; the same command goes on where it was\n"
+    assert not list(store.glob("datasets/*/v1.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -14,8 +15,6 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
-
-import os
 
 
 class Served(NamedTuple):
@@ -37,9 +36,7 @@ class MissingServerError(Exception):
 def free_ports(n: int) -> list[int]:
     """Return ports of the loopback interface that nobody listens on, all different."""
     with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)
-        ]
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         return [held.getsockname()[1] for held in sockets]
 
 

@@ -89,9 +89,7 @@ def ceph(folder: Path) -> Generator[Served]:
         _run(folder, osd, "-i", "0", "--mkfs", "--osd-uuid", disk, *conf)
         _run(folder, *asking, "crush", "add", "osd.0", "1.0", *host)
         stack.enter_context(running([osd, "-f", "-i", "0", *conf], folder))
-        process = stack.enter_context(
-            running([gateway, "-f", "-n", "client.rgw.a", *conf], folder)
-        )
+        process = stack.enter_context(running([gateway, "-f", "-n", "client.rgw.a", *conf], folder))
         wait_until_answers(f"http://127.0.0.1:{port}/", process)
         user = ["--uid=test", "--display-name=test", f"--access-key={KEY}"]
         _run(folder, admin, *conf, "user", "create", *user, f"--secret-key={SECRET}")
@@ -111,7 +109,7 @@ def served(port: int, *, bucket: str = BUCKET) -> Served:
 
 def s3_client(endpoint: str) -> Any:
     """Return a client of botocore's, which looks at a store past our own code."""
-    import botocore.session
+    import botocore.session  # pyright: ignore[reportMissingTypeStubs]
 
     return botocore.session.Session().create_client(
         "s3",

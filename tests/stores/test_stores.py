@@ -10,7 +10,6 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from prefect_datasets.core.store import Store, azure, gcs
-
 from tests.servers.process import Served
 from tests.stores.contract import StoreContract
 

@@ -1,5 +1,7 @@
 """Places for objects: `open_store` opens one by its URL."""
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """Azure Blob Storage, through adlfs and the client below it."""
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import base64

@@ -9,6 +9,8 @@ An object appears whole or not at all: `write`, `create`, `copy` and `Upload.com
 their last step, and what a killed process leaves behind is not listed.
 """
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import uuid
@@ -16,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, cast
 
 from prefect_datasets.core.errors import ConflictError, IntegrityError
 from prefect_datasets.core.store.transfers import run_all
@@ -287,8 +289,14 @@ def too_short(url: str, start: int, length: int, got: int) -> IntegrityError:
     )
 
 
-def joined(data: Any) -> Any:
-    """Return a piece's bytes as one buffer."""
+def buffers_of(data: Buffer | Sequence[Buffer]) -> Sequence[Buffer]:
+    """Return the buffers of a piece, which may be one buffer or several."""
     if isinstance(data, list | tuple):
-        return data[0] if len(data) == 1 else b"".join(data)
-    return data
+        return cast("Sequence[Buffer]", data)
+    return [cast("Buffer", data)]
+
+
+def joined(data: Buffer | Sequence[Buffer]) -> Buffer:
+    """Return a piece's bytes as one buffer."""
+    buffers = buffers_of(data)
+    return buffers[0] if len(buffers) == 1 else b"".join(buffers)

@@ -1,10 +1,13 @@
 """Any filesystem that fsspec knows as a store."""
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -206,10 +209,9 @@ class FsspecUpload(Upload):
         file, self._file = self._file, None
         if file is None:
             return
-        try:
+        # The error that led here matters more, and stores drop an upload that nobody ends.
+        with suppress(Exception):
             file.discard()
-        except Exception:  # noqa: BLE001, S110 - the error that led here matters more; stores drop
-            pass  # an upload that nobody ends
         # Its finaliser would otherwise close it, and so show what must not be seen.
         file.closed = True
 

@@ -19,7 +19,7 @@ MAX_SEGMENT_BYTES = 255  # a file system allows no more
 # Controls (ASCII's and Unicode's), what XML can't carry, what clients take for patterns, versions
 # or escapes, and what Amazon's list of characters to avoid names.
 _MANGLED = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff\\\\%?#*\\[\\]{}^`|\"<>~]"
+    '[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff\\\\%?#*\\[\\]{}^`|"<>~]'
 )
 # Azure drops a dot at the end of a segment, others a space at either end; `.` and `..` are folded.
 _EDGES = re.compile(r"^[ \u00a0\u3000]|[ .\u00a0\u3000]$")

@@ -1,5 +1,8 @@
 """A folder as a store: a file per object, on this machine or a shared file system."""
 
+# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123 - names are
+# kept as text: a Path for each of a million files costs seconds
+
 from __future__ import annotations
 
 import errno
@@ -7,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
@@ -17,10 +21,12 @@ from prefect_datasets.core.store.base import (
     Range,
     Store,
     Upload,
+    buffers_of,
     folder_prefix,
     too_short,
 )
 from prefect_datasets.core.store.keys import TEMPORARY
+from prefect_datasets.core.store.local_files import copy_range, read_at, write_at
 from prefect_datasets.core.store.translate import translating
 
 if TYPE_CHECKING:
@@ -28,12 +34,8 @@ if TYPE_CHECKING:
 
 # Pieces are what a caller keeps in memory; a local disk gains nothing from larger ones.
 PIECE_BYTES = 8 << 20
-# More buffers than this in one writev are refused by Linux.
-_MAX_BUFFERS = 1024
 # Answers of file systems that have no hard links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-# Answers of copy_file_range where the kernel or the file system can't do it.
-_NO_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
 
 _Result = TypeVar("_Result")
 
@@ -60,7 +62,7 @@ class LocalStore(Store):
         with translating("read", self, key):
             descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
             try:
-                data = _pread(descriptor, start, length)
+                data = read_at(descriptor, start, length)
             finally:
                 os.close(descriptor)
         if len(data) != length:
@@ -158,10 +160,8 @@ class LocalStore(Store):
         folder = os.path.dirname(self._path(key))
         temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
+        with suppress(FileNotFoundError):
             return os.open(temporary, flags, 0o666), temporary
-        except FileNotFoundError:
-            pass
         for _ in range(100):
             os.makedirs(folder, exist_ok=True)
             # A concurrent delete takes empty folders away, perhaps between these two calls.
@@ -205,16 +205,15 @@ class LocalUpload(Upload):
 
     def piece(self, index: int, offset: int, data: Buffer | Sequence[Buffer]) -> None:
         del index
-        buffers = data if isinstance(data, Sequence) and not _is_buffer(data) else [data]
         with translating("write", self._store, self._key):
-            _pwrite(self._descriptor, offset, buffers)  # pyright: ignore[reportArgumentType]
+            write_at(self._descriptor, offset, buffers_of(data))
 
     def copy(self, index: int, offset: int, source: Range) -> None:
         del index
         with translating("copy", self._store, source.key):
             reading = os.open(self._store.url_of(source.key), os.O_RDONLY | os.O_CLOEXEC)
             try:
-                got = _copy_range(reading, source.start, self._descriptor, offset, source.length)
+                got = copy_range(reading, source.start, self._descriptor, offset, source.length)
             finally:
                 os.close(reading)
         if got != source.length:
@@ -237,10 +236,6 @@ class LocalUpload(Upload):
         os.close(descriptor)
 
 
-def _is_buffer(data: object) -> bool:
-    return isinstance(data, bytes | bytearray | memoryview)
-
-
 def _entry_info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
     """Return what is known of a listed file, or None if it has gone since."""
     try:
@@ -250,71 +245,10 @@ def _entry_info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
     return ObjectInfo(key, status.st_size, status.st_mtime)
 
 
-def _pread(descriptor: int, start: int, length: int) -> bytes:
-    """Read up to `length` bytes; less only where the file ends."""
-    data = os.pread(descriptor, length, start)
-    if len(data) == length or not data:
-        return data
-    # One call gives at most 2 GiB.
-    pieces = [data]
-    while (missing := length - sum(map(len, pieces))) and pieces[-1]:
-        pieces.append(os.pread(descriptor, missing, start + length - missing))
-    return b"".join(pieces)
-
-
 def _write_whole(descriptor: int, data: Buffer, *, sync: bool) -> None:
-    _pwrite(descriptor, 0, [data])
+    write_at(descriptor, 0, [data])
     if sync:
         os.fsync(descriptor)
-
-
-def _pwrite(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
-    """Write all buffers, one after the other, from `offset` on."""
-    for first in range(0, len(buffers), _MAX_BUFFERS):
-        views = [memoryview(part).cast("B") for part in buffers[first : first + _MAX_BUFFERS]]
-        while views := [view for view in views if view]:
-            written = os.pwritev(descriptor, views, offset)
-            offset += written
-            views = list(_left(views, written))
-
-
-def _left(views: Sequence[memoryview], written: int) -> Iterator[memoryview]:
-    """Yield what of `views` a short write left over."""
-    for view in views:
-        if written < len(view):
-            yield view[written:]
-        written = max(0, written - len(view))
-
-
-def _copy_range(reading: int, start: int, writing: int, offset: int, length: int) -> int:
-    """Copy bytes between two files, in the kernel if it can; return how many there were."""
-    done = 0
-    while done < length:
-        try:
-            n_bytes = os.copy_file_range(
-                reading, writing, length - done, start + done, offset + done
-            )
-        except OSError as error:
-            if error.errno not in _NO_COPY:
-                raise
-            return done + _copy_by_hand(
-                reading, start + done, writing, offset + done, length - done
-            )
-        if n_bytes == 0:
-            break
-        done += n_bytes
-    return done
-
-
-def _copy_by_hand(reading: int, start: int, writing: int, offset: int, length: int) -> int:
-    done = 0
-    while done < length:
-        data = os.pread(reading, min(PIECE_BYTES, length - done), start + done)
-        if not data:
-            break
-        _pwrite(writing, offset + done, [data])
-        done += len(data)
-    return done
 
 
 def _link_or_create(temporary: str, path: str, data: bytes) -> None:
@@ -351,7 +285,5 @@ def _drop_if_older(path: str, limit: float) -> bool:
 
 
 def _unlink_if_there(path: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass

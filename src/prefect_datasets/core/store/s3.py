@@ -206,4 +206,3 @@ def _again_if_damaged(read: Callable[[], _Data], length: int | None = None) -> _
     if length is not None and len(data) != length:
         return read()
     return data
-

@@ -1,5 +1,7 @@
 """The fast way to S3: obstore, a client written in Rust, several times cheaper per object."""
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import http.client
@@ -43,63 +45,45 @@ class FastS3:
 
     def read(self, key: str) -> memoryview:
         """Return a whole object."""
-        import obstore
-
-        return memoryview(obstore.get(self._store, key).bytes())
+        return memoryview(_obstore().get(self._store, key).bytes())
 
     def read_range(self, key: str, start: int, length: int) -> memoryview:
         """Return up to `length` bytes: less where the object ends."""
-        import obstore
-
-        return memoryview(obstore.get_range(self._store, key, start=start, length=length))
+        return memoryview(_obstore().get_range(self._store, key, start=start, length=length))
 
     def info(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
-        import obstore
-
         try:
-            found = obstore.head(self._store, key)
+            found = _obstore().head(self._store, key)
         except FileNotFoundError:
             return None
         return _info(found)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield all objects below a folder, a page at a time."""
-        import obstore
-
-        for page in obstore.list(self._store, prefix or None, chunk_size=_LIST_PAGE):
+        for page in _obstore().list(self._store, prefix or None, chunk_size=_LIST_PAGE):
             yield from map(_info, page)
 
     def list_folders(self, prefix: str) -> Sequence[str]:
         """Return the folders directly below a folder, with their whole path."""
-        import obstore
-
-        return obstore.list_with_delimiter(self._store, prefix or None)["common_prefixes"]
+        return _obstore().list_with_delimiter(self._store, prefix or None)["common_prefixes"]
 
     def write(self, key: str, data: Buffer) -> None:
         """Write an object with one request."""
-        import obstore
-
-        obstore.put(self._store, key, _accepted(data), use_multipart=False)
+        _obstore().put(self._store, key, _accepted(data), use_multipart=False)
 
     def create(self, key: str, data: bytes) -> None:
         """Write an object with one request that is refused if there is one."""
-        import obstore
-
-        obstore.put(self._store, key, data, mode="create", use_multipart=False)
+        _obstore().put(self._store, key, data, mode="create", use_multipart=False)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, a thousand with a request."""
-        import obstore
-
         for first in range(0, len(keys), _DELETE_PAGE):
-            obstore.delete(self._store, keys[first : first + _DELETE_PAGE])
+            _obstore().delete(self._store, keys[first : first + _DELETE_PAGE])
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object of at most 5 GiB."""
-        import obstore
-
-        obstore.copy(self._store, source, target)
+        _obstore().copy(self._store, source, target)
 
 
 def open_fast(bucket: str, plan: FastPlan) -> FastS3 | None:
@@ -179,6 +163,12 @@ def bucket_region(
         return default
     finally:
         connection.close()
+
+
+def _obstore() -> Any:
+    import obstore
+
+    return obstore
 
 
 def _info(found: Any) -> ObjectInfo:

@@ -6,6 +6,8 @@ looks: environment, profile, and whatever else its credential chain knows. botoc
 imported only where keys or an AWS configuration file make it necessary, because it is slow to load.
 """
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import os
@@ -101,8 +103,10 @@ class FastPlan:
 
 def plan_fast(bucket: str, options: Mapping[str, Any]) -> FastPlan | None:
     """Translate s3fs options, or return None if any asks for what only s3fs does."""
-    client, config = options.get("client_kwargs") or {}, options.get("config_kwargs") or {}
-    extra = options.get("s3_additional_kwargs") or {}
+    client = _nested(options, "client_kwargs")
+    config = _nested(options, "config_kwargs")
+    extra = _nested(options, "s3_additional_kwargs")
+    addressing = _nested(config, "s3")
     if (
         set(options) - _OWN - _NO_MATTER
         or set(client) - _CLIENT - _CLIENT_KEYS
@@ -112,8 +116,8 @@ def plan_fast(bucket: str, options: Mapping[str, Any]) -> FastPlan | None:
         or options.get("use_ssl") is False
         or client.get("use_ssl") is False
         or config.get("signature_version") not in (None, "s3v4")
-        or set(config.get("s3") or {}) - {"addressing_style"}
-        or (config.get("s3") or {}).get("addressing_style") == "virtual"
+        or set(addressing) - {"addressing_style"}
+        or addressing.get("addressing_style") == "virtual"
         or ":" in bucket  # the name of an access point
         or bucket.endswith("--x-s3")  # a directory bucket has sessions of its own
     ):
@@ -136,6 +140,10 @@ def plan_fast(bucket: str, options: Mapping[str, Any]) -> FastPlan | None:
         connect_timeout=_seconds(config.get("connect_timeout"), CONNECT_TIMEOUT_SECONDS),
         read_timeout=_seconds(config.get("read_timeout"), READ_TIMEOUT_SECONDS),
     )
+
+
+def _nested(options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return options.get(name) or {}
 
 
 def _seconds(value: object, default: float) -> float:
@@ -190,7 +198,7 @@ def settle(plan: FastPlan, environment: Mapping[str, str] | None = None) -> Sett
     endpoint = plan.endpoint or _endpoint_of(environment)
     region = plan.region or environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
     credentials = None if plan.anonymous else _plain_credentials(plan, environment)
-    if _needs_botocore(plan, environment, endpoint, region, credentials):
+    if _needs_botocore(plan, environment, endpoint, credentials):
         session = _session(plan.profile)
         endpoint = endpoint or _configured_endpoint(session)
         region = region or session.get_config_variable("region")
@@ -213,7 +221,7 @@ def _endpoint_of(environment: Mapping[str, str]) -> str | None:
 
 
 def _plain_credentials(plan: FastPlan, environment: Mapping[str, str]) -> Credentials | None:
-    """Return keys that stand in the options or the environment; a profile goes before the latter."""
+    """Return keys that stand in the options, or in the environment if no profile is named."""
     if plan.key and plan.secret:
         given = (plan.key, plan.secret, plan.token)
         return Credentials(lambda: given, fixed=True)
@@ -229,7 +237,6 @@ def _needs_botocore(
     plan: FastPlan,
     environment: Mapping[str, str],
     endpoint: str | None,
-    region: str | None,
     credentials: Credentials | None,
 ) -> bool:
     if plan.profile or (credentials is None and not plan.anonymous):
@@ -237,13 +244,12 @@ def _needs_botocore(
     if endpoint:
         return False
     file = environment.get("AWS_CONFIG_FILE") or "~/.aws/config"
-    has_file = Path(file).expanduser().exists()
     # The file may name an endpoint, even where keys and region stand elsewhere.
-    return has_file
+    return Path(file).expanduser().exists()
 
 
 def _session(profile: str | None) -> Any:
-    import botocore.session
+    import botocore.session  # pyright: ignore[reportMissingTypeStubs]
 
     session = cast("Any", botocore.session.Session(profile=profile))
     session.get_scoped_config()  # refuses a profile that does not exist
@@ -251,7 +257,9 @@ def _session(profile: str | None) -> Any:
 
 
 def _configured_endpoint(session: Any) -> str | None:
-    from botocore.configprovider import ConfiguredEndpointProvider
+    from botocore.configprovider import (  # pyright: ignore[reportMissingTypeStubs]
+        ConfiguredEndpointProvider,
+    )
 
     provider: Any = ConfiguredEndpointProvider(
         full_config=session.full_config, scoped_config=session.get_scoped_config(), client_name="s3"

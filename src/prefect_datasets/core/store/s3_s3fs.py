@@ -1,5 +1,7 @@
 """The dependable way to S3: s3fs with botocore below it, which knows every option."""
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import os
@@ -107,22 +109,25 @@ class S3fsS3:
         page: Mapping[str, Any] = self.call("list_objects_v2", Prefix=prefix, **arguments)
         yield page
         while token := page.get("NextContinuationToken"):
-            page = self.call(
-                "list_objects_v2", Prefix=prefix, ContinuationToken=token, **arguments
-            )
+            page = self.call("list_objects_v2", Prefix=prefix, ContinuationToken=token, **arguments)
             yield page
 
 
 def _open(options: Mapping[str, Any]) -> Any:
     import s3fs
 
-    config = {
+    given: dict[str, Any] = options.get("config_kwargs") or {}
+    config: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "read_timeout": READ_TIMEOUT_SECONDS,
         "max_pool_connections": _CONNECTIONS,
-        **(options.get("config_kwargs") or {}),
+        **given,
     }
-    always = {"config_kwargs": config, "use_listings_cache": False, "skip_instance_cache": True}
+    always: dict[str, Any] = {
+        "config_kwargs": config,
+        "use_listings_cache": False,
+        "skip_instance_cache": True,
+    }
     fs = s3fs.S3FileSystem(**{**options, **always})
     fs.retries = _S3FS_TRIES
     return fs
@@ -135,7 +140,7 @@ def _client(fs: Any) -> Any:
 
 def _refusal(error: Mapping[str, Any]) -> Exception:
     """Return the error of one key of a bulk request as botocore would raise it alone."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError  # pyright: ignore[reportMissingTypeStubs]
 
     reply: Any = {"Error": dict(error), "ResponseMetadata": {"HTTPStatusCode": 0}}
     return ClientError(reply, "DeleteObjects")

@@ -5,6 +5,8 @@ times the CPU, which it spends on copies and on a second SHA-256. Whatever goes 
 the piece is sent again by s3fs, with its retries.
 """
 
+# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
+
 from __future__ import annotations
 
 import base64
@@ -16,6 +18,7 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -61,6 +64,7 @@ class S3Upload(Upload):
         self._sender = DirectSender(store) if direct else None
 
     def piece(self, index: int, offset: int, data: Buffer | Sequence[Buffer]) -> None:
+        del offset
         whole: Buffer = joined(data)
         n_bytes = memoryview(whole).nbytes
         if n_bytes == self.n_bytes <= PIECE_BYTES:
@@ -108,10 +112,9 @@ class S3Upload(Upload):
         upload, self._id, self._whole = self._id, "", None
         self._close()
         if upload:
-            try:
+            # The error that led here matters more, and garbage collection ends what is left.
+            with suppress(Exception):
                 self._call("abort_multipart_upload", UploadId=upload)
-            except Exception:  # noqa: BLE001, S110 - the error that led here matters more, and
-                pass  # garbage collection ends what is left
 
     def _begun(self) -> str:
         """Return the upload's id; the first piece begins it."""
@@ -221,7 +224,8 @@ def _part(reply: dict[str, Any]) -> dict[str, Any]:
 def _crc32(data: Buffer) -> str:
     from isal import isal_zlib
 
-    return base64.b64encode(isal_zlib.crc32(data).to_bytes(4, "big")).decode()
+    crc32: int = isal_zlib.crc32(data)  # pyright: ignore[reportUnknownMemberType]
+    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
 
 
 def _has_proxy(scheme: str, host: str) -> bool:

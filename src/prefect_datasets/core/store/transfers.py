@@ -67,7 +67,7 @@ def _shared_pool() -> ThreadPoolExecutor:
 
 def _forget_pool() -> None:
     """Start anew after a fork: the parent's threads are not here, and its lock may be held."""
-    global _lock, _pool  # noqa: PLW0603 - as above
+    global _lock, _pool
     _lock, _pool = threading.Lock(), None
 
 

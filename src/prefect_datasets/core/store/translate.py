@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,8 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _WORDS = re.compile(r"<Message>([^<]*)</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _SECRET_NAME = re.compile(
-    r"secret|token|passw|passphrase|connection_string|account_key|sas|credential|private", re.I
+    r"secret|token|passw|passphrase|connection_string|account_key|sas|credential|private",
+    re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(
     r"(?i)((?:sig|signature|accountkey|password|secret|token|x-amz-[a-z-]+)=)[^&;,\s\"'<>]+"
@@ -81,7 +82,7 @@ _SECRET_VALUE = re.compile(
 
 
 @contextmanager
-def translating(what: str, store: Store, key: str) -> Iterator[None]:
+def translating(what: str, store: Store, key: str) -> Generator[None]:
     """Raise the engine's error for whatever a library raises in the block.
 
     Args:
@@ -263,15 +264,12 @@ def _local_error(failure: Failure, *, what: str, where: str) -> DatasetError:
 
 def _remote_error(failure: Failure, *, what: str, where: str, store: Store) -> DatasetError:
     words = redacted(failure.words, store.options)
-    if "ProfileNotFound" in failure.names:
-        hint = "Run `aws configure list-profiles` to see which there are."
-        return InvalidInputError(f"No such AWS profile ({words})", subject=store.url, hint=hint)
     if failure.is_absent:
         return _absent(failure, what=what, where=where, store=store)
     if failure.is_conflict:
         return ConflictError("The object is there already", subject=where)
-    if denied := _denied(failure, words, what=what, where=where):
-        return denied
+    if refused := _refused(failure, words, what=what, where=where):
+        return refused
     if failure.names & _UNREACHABLE or "error sending request" in words:
         hint = "Check the endpoint and the network."
         message = f"The store can't be reached ({words})"
@@ -289,6 +287,13 @@ def _absent(failure: Failure, *, what: str, where: str, store: Store) -> NotFoun
         hint = "Create it, or correct the store's URL."
         return NotFoundError(f"No such bucket {store.bucket!r}", subject=store.url, hint=hint)
     return NotFoundError("No such object", subject=where)
+
+
+def _refused(failure: Failure, words: str, *, what: str, where: str) -> DatasetError | None:
+    if "ProfileNotFound" in failure.names:
+        hint = "Run `aws configure list-profiles` to see which there are."
+        return InvalidInputError(f"No such AWS profile ({words})", subject=where, hint=hint)
+    return _denied(failure, words, what=what, where=where)
 
 
 def _denied(failure: Failure, words: str, *, what: str, where: str) -> AccessDeniedError | None:

@@ -8,8 +8,8 @@
 
 Nobody writes into another's attempt. What an attempt left, dead or alive, is only a source: its
 journaled files are whole and never written again, so they can be linked. The journal is lines
-`rows PART FIRST END` and `piece PART ROW START LENGTH`, several at a time in one appending write; a torn
-last line is ignored.
+`rows PART FIRST END` and `piece PART ROW START LENGTH`, several at a time in one appending write; a
+torn last line is ignored.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Attempt:
         return not self._owner.exists()
 
     def publish(self, ready: Ready) -> bool:
-        """Make the tree visible with one rename; False if another was first, and this is dropped."""
+        """Make the tree visible with one rename; False, and drop this, if another was first."""
         (self.folder / "ready").write_bytes(ready.to_json())
         self.entry.folder.parent.mkdir(parents=True, exist_ok=True)
         if not self._rename():

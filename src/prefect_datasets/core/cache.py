@@ -97,6 +97,11 @@ class Ready:
     host: str = ""
     boot: str = ""
 
+    @property
+    def is_of_earlier_boot(self) -> bool:
+        """Whether this machine was started anew since the tree was made or looked through."""
+        return self.host == leases.this_host() and self.boot != leases.this_boot()
+
     def to_json(self) -> bytes:
         """Write it."""
         return json.dumps({"format": FORMAT, **asdict(self)}).encode() + b"\n"
@@ -284,7 +289,7 @@ class Cache:
         return lease
 
     def term(self) -> float:
-        """Return until when a lease that is made now holds in any case: seconds since 1970, or 0."""
+        """Return until when a lease made now holds in any case: seconds since 1970, or 0."""
         return time.time() + self.grace_seconds if self.grace_seconds else 0.0
 
 

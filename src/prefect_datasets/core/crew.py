@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 _Tool = TypeVar("_Tool")
 
@@ -44,7 +44,7 @@ def work_through(
         raise crew.errors[0]
 
 
-class _Crew:
+class _Crew(Generic[_Tool]):
     def __init__(
         self, tasks: Iterator[Task[_Tool]], tool: Callable[[], AbstractContextManager[_Tool]]
     ) -> None:

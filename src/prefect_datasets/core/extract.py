@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from prefect_datasets.core import attempt as attempts
-from prefect_datasets.core import leases, room
-from prefect_datasets.core.attempt import Attempt, AttemptLostError, Leftover
-from prefect_datasets.core.cache import Cache, Entry, Ready, Selection
+from prefect_datasets.core import leases
+from prefect_datasets.core.cache import Ready, Selection
+from prefect_datasets.core.columns import Int64s, digest_matrix, pick, take
 from prefect_datasets.core.crew import Task, work_through
 from prefect_datasets.core.fetch import Fetcher, Members
-from prefect_datasets.core.folders import Folders, lock_folders
+from prefect_datasets.core.folders import lock_folders
+from prefect_datasets.core.hands import Hands
 from prefect_datasets.core.large import LargeFile
 from prefect_datasets.core.link import link_files
 from prefect_datasets.core.part_tables import PartTables
@@ -28,35 +29,34 @@ from prefect_datasets.core.plan_resolve import (
     LOCAL,
     CostModel,
     Fetch,
-    Int64s,
     Large,
-    digest_matrix,
+    Read,
     mask_of,
 )
+from prefect_datasets.core.room import make_room
 from prefect_datasets.core.sources import Source, find_sources
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.attempt import Attempt, Leftover
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.record import VersionRecord
     from prefect_datasets.core.store import Store
 
 N_THREADS = 6
 
-_MOST_ATTEMPTS = 3
 _LINKS_PER_TASK = 2048
 
 
-def make_tree(
+def build_version(
     record: VersionRecord,
-    entry: Entry,
     selection: Selection,
+    attempt: Attempt,
     *,
     store: Store,
-    cache: Cache,
     progress: Progress,
     cost: CostModel | None = None,
-) -> None:
-    """Make the tree of a version, or see that another has made it.
+) -> Ready:
+    """Fill an attempt with a version's files and tables; return what its `ready` shall say.
 
     Raises:
         IntegrityError: A file is damaged in every copy.
@@ -64,48 +64,9 @@ def make_tree(
         StoreError: The store failed; likewise.
     """
     cost = cost or (LOCAL if store.kind in ("file", "memory") else CostModel())
-    for left in reversed(range(_MOST_ATTEMPTS)):
-        attempt = Attempt(cache, entry)
-        try:
-            with _Making(
-                record, selection, attempt, store=store, progress=progress, cost=cost
-            ) as it:
-                ready = it.run()
-                attempt.publish(ready)
-                return attempts.sweep(cache, entry)
-        except (AttemptLostError, FileNotFoundError):
-            if not left or not attempt.is_lost():
-                raise
-            progress.warn(f"Somebody deleted {attempt.folder}: beginning again")
-        finally:
-            attempt.keep()
-    return None
-
-
-class Hands:
-    """What one thread holds open: the tree it makes, and those it links from."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = Folders(target, make=True)
-        self._sources: dict[Path, Folders] = {}
-
-    def source(self, files: Path) -> Folders:
-        """Return the folders of a tree to link from."""
-        if files not in self._sources:
-            self._sources[files] = Folders(files)
-        return self._sources[files]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for folders in (self.target, *self._sources.values()):
-            folders.close()
+    making = _Making(record, selection, attempt, store=store, progress=progress, cost=cost)
+    with making as it:
+        return it.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +94,40 @@ class PartPlan:
     rows: Int64s
     links: tuple[Link, ...]
     fetch: Int64s
+
+
+PickUp = Callable[[Members, Large], set[tuple[int, int]]]
+
+
+def fetch_tasks(
+    fetcher: Fetcher, members: Members, rows: Int64s, *, pick_up: PickUp | None = None
+) -> Iterator[Task[Hands]]:
+    """Yield what fetches rows of a part.
+
+    Args:
+        fetcher: Reads the bytes.
+        members: The part.
+        rows: The rows.
+        pick_up: Takes over what an earlier attempt has of a large file.
+    """
+    for plan in members.plans(rows, fetcher.cost):
+        for place in plan.large:
+            have = pick_up(members, place) if pick_up else set[tuple[int, int]]()
+            file = LargeFile(fetcher, members, place, have=have)
+            for piece in file.pieces():
+                yield partial(_run_piece, file, piece)
+        for job in plan.jobs:
+            yield partial(_run_job, fetcher, members, plan, job)
+
+
+def _run_piece(file: LargeFile, piece: tuple[int, int], hands: Hands) -> None:
+    file.run(piece, hands.target)
+
+
+def _run_job(
+    fetcher: Fetcher, members: Members, plan: Fetch, job: tuple[Read, ...], hands: Hands
+) -> None:
+    fetcher.run(members, plan, job, hands.target)
 
 
 class _Making:
@@ -183,7 +178,8 @@ class _Making:
     def run(self) -> Ready:
         """Do all of it and return what `ready` shall say."""
         record = self._record
-        room.make(self._attempt, record, self._needs)
+        most = (record.n_bytes, record.n_files)
+        make_room(self._attempt.cache, str(record.uri), most, self._needs)
         self._progress.start("fetching", n_files=record.n_files, n_bytes=record.n_bytes)
         tool = partial(Hands, self._attempt.files)
         work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
@@ -228,7 +224,7 @@ class _Making:
             there = rows[whole[rows]]
             rows = rows[~whole[rows]]
             if len(there):
-                paths = members.paths.take(pa.array(there))
+                paths = take(members.paths, there)
                 yield Link(left.folder / "files", there, paths, is_own=True)
 
     def _is_worth_reading(self, source: Source, members: Members, pending: Int64s) -> bool:
@@ -254,20 +250,9 @@ class _Making:
             self._n_files += len(plan.rows)
             self._n_bytes += int(plan.members.sizes[plan.rows].sum())
             # By turns, so that links are made while reads wait for the network.
-            both = zip_longest(self._fetches(plan.members, plan.fetch), self._links(plan))
+            fetches = fetch_tasks(self._fetcher, plan.members, plan.fetch, pick_up=self._pick_up)
+            both = zip_longest(fetches, self._links(plan))
             yield from (task for task in chain.from_iterable(both) if task is not None)
-
-    def _fetches(self, members: Members, rows: Int64s) -> Iterator[Task[Hands]]:
-        for plan in members.plans(rows, self._cost):
-            for place in plan.large:
-                file = LargeFile(self._fetcher, members, place, have=self._pick_up(members, place))
-                for piece in file.pieces():
-                    yield lambda hands, file=file, piece=piece: file.run(piece, hands.target)
-            for job in plan.jobs:
-                yield partial(self._run_job, members, plan, job)
-
-    def _run_job(self, members: Members, plan: Fetch, job: object, hands: Hands) -> None:
-        self._fetcher.run(members, plan, job, hands.target)
 
     def _links(self, plan: PartPlan) -> Iterator[Task[Hands]]:
         for link in plan.links:
@@ -277,7 +262,7 @@ class _Making:
     def _link(self, members: Members, link: Link, which: slice, hands: Hands) -> None:
         rows = link.rows[which]
         old = link.paths[which].to_pylist()
-        new = members.paths.take(pa.array(rows)).to_pylist()
+        new = pick(members.paths, rows)
         try:
             source = hands.source(link.files)
             missing = link_files(
@@ -294,7 +279,7 @@ class _Making:
             with self._lock:
                 self._n_linked_files += len(there)
         if len(gone):
-            for task in self._fetches(members, gone):
+            for task in fetch_tasks(self._fetcher, members, gone):
                 task(hands)
 
     def _pick_up(self, members: Members, place: Large) -> set[tuple[int, int]]:

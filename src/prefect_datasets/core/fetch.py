@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from prefect_datasets.core.columns import Int64s, pick
 from prefect_datasets.core.errors import (
     AccessDeniedError,
     DatasetError,
@@ -25,7 +26,6 @@ from prefect_datasets.core.errors import (
 from prefect_datasets.core.plan_resolve import (
     CostModel,
     Fetch,
-    Int64s,
     Places,
     Read,
     plan_fetch,
@@ -106,25 +106,15 @@ class Members:
             yield plan_fetch(self.single(alone[start : start + _SINGLES_AT_ONCE]), cost)
 
     def contents(self, rows: Int64s, starts: Int64s) -> Contents:
-        """Return rows as the lists that writing wants, for a buffer where they begin at `starts`."""
-        first, end = int(rows[0]), int(rows[-1]) + 1
-        picked: slice | Int64s = rows
-        if end - first == len(rows) and (np.diff(rows) == 1).all():
-            picked = slice(first, end)
+        """Return rows as lists, for a buffer where they begin at `starts`."""
         ends = starts + self.sizes[rows]
         return Contents(
-            paths=_pick(self.paths, picked),
+            paths=pick(self.paths, rows),
             starts=starts.tolist(),
             ends=ends.tolist(),
-            digests=None if self.digests is None else _pick(self.digests, picked),
-            crc32s=None if self.crc32s is None else self.crc32s[picked].tolist(),
+            digests=None if self.digests is None else pick(self.digests, rows),
+            crc32s=None if self.crc32s is None else self.crc32s[rows].tolist(),
         )
-
-
-def _pick(column: pa.Array, rows: slice | Int64s) -> list[str]:
-    if isinstance(rows, slice):
-        return column[rows].to_pylist()
-    return column.take(pa.array(rows)).to_pylist()
 
 
 class Fetcher:

@@ -9,8 +9,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
-from isal.isal_zlib import crc32
 
+from prefect_datasets.core.checksum import crc32_of
 from prefect_datasets.core.errors import AccessDeniedError, DatasetError
 from prefect_datasets.core.fetch import HEALABLE
 from prefect_datasets.core.folders import explain
@@ -37,13 +37,14 @@ class _Sums:
 
     def feed(self, data: memoryview) -> None:
         self._digest.update(data)
-        self._crc32 = crc32(data, self._crc32)
+        self._crc32 = crc32_of(data, self._crc32)
 
     def match(self, members: Members, row: int) -> bool:
-        if members.digests is None or members.crc32s is None:
+        if members.digests is None:
             return True
-        digest = members.digests[row].as_py()
-        return self._crc32 == int(members.crc32s[row]) and self._digest.digest() == digest
+        if members.crc32s is not None and self._crc32 != int(members.crc32s[row]):
+            return False
+        return self._digest.digest() == members.digests[row].as_py()
 
 
 class LargeFile:

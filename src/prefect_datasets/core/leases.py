@@ -97,6 +97,14 @@ def lease_name(process: Process) -> str:
     return f"{process.pid}-{process.started or '0'}-{zlib.crc32(process.host.encode()):08x}.json"
 
 
+def named_process_lives(name: str) -> bool:
+    """Tell whether the process of a `lease_name` lives, as far as can be told from here."""
+    pid, started, host = name.removesuffix(".json").split("-")
+    if int(host, 16) != zlib.crc32(this_host().encode()):
+        return True
+    return Process(this_host(), int(pid), "" if started == "0" else started).is_alive_here()
+
+
 def take(path: Path, *, until: float = 0.0) -> None:
     """Write this process's lease to `path`, or count one more use of it; renewed until given back.
 
@@ -138,6 +146,7 @@ def moved(old: Path, new: Path) -> None:
 def is_live(path: Path, *, now: float | None = None) -> bool:
     """Tell whether the lease at `path` holds."""
     now = time.time() if now is None else now
+    renewed = now
     try:
         renewed = path.stat().st_mtime
         body = json.loads(path.read_bytes())

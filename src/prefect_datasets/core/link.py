@@ -65,6 +65,24 @@ def link_files(
     return missing
 
 
+def copy_files(
+    pairs: Iterable[tuple[str, str]], source: Folders, target: Folders, root: Path
+) -> list[int]:
+    """Copy files of one tree to another, so that they may be written to; see `link_files`."""
+    missing: list[int] = []
+    for number, (old, new) in enumerate(pairs):
+        old_folder, _, old_name = old.rpartition("/")
+        new_folder, _, new_name = new.rpartition("/")
+        try:
+            from_folder, to_folder = source.get(old_folder), target.get(new_folder)
+            copy_file(old_name, new_name, from_folder, to_folder, 0o644)
+        except FileNotFoundError:
+            missing.append(number)
+        except OSError as error:
+            raise explain(error, new, root) from error
+    return missing
+
+
 def copy_file(old: str, new: str, from_folder: int, to_folder: int, mode: int) -> None:
     """Copy one file, inside the file system where it can be done there."""
     source = os.open(old, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_folder)

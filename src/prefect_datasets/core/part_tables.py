@@ -7,20 +7,28 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from prefect_datasets.core import parts
+from prefect_datasets.core.columns import (
+    Int64s,
+    is_valid,
+    mask,
+    numbers,
+    one_array,
+    pick,
+    take,
+)
 from prefect_datasets.core.errors import IntegrityError
 from prefect_datasets.core.fetch import Members, Urls
 from prefect_datasets.core.globs import Globs
-from prefect_datasets.core.plan_resolve import Int64s, in_shard, parts_of, weight_of
-from prefect_datasets.core.sources import one_array
+from prefect_datasets.core.plan_resolve import in_shard, parts_of, weight_of
 from prefect_datasets.core.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import pyarrow as pa
 
     from prefect_datasets.core.cache import Selection
     from prefect_datasets.core.record import VersionRecord
@@ -72,9 +80,7 @@ class PartTables:
         rows = self._select(index, table)
         kept = self._folder / f"{index}.parquet"
         if not kept.exists():
-            kept.write_bytes(
-                raw if self._selection.is_all else write_table(table.take(pa.array(rows)))
-            )
+            kept.write_bytes(raw if self._selection.is_all else write_table(take(table, rows)))
         return self._members(index, table), rows
 
     def _raw(self, index: int) -> bytes:
@@ -95,14 +101,13 @@ class PartTables:
             return rows
         weights = self._all_weights()
         before = sum(weight for other, weight in weights.items() if other < index)
-        sizes = table["size"].to_numpy()[rows]
+        sizes = numbers(table["size"])[rows]
         return rows[in_shard(sizes, before, sum(weights.values()), self._selection.shard)]
 
     def _included(self, table: pa.Table) -> Int64s:
         if self._globs is None:
             return np.arange(table.num_rows, dtype=np.int64)
-        mask = self._globs.filter(table["path"])
-        return np.flatnonzero(mask.to_numpy(zero_copy_only=False)).astype(np.int64)
+        return np.flatnonzero(mask(self._globs.filter(table["path"])))
 
     def _all_weights(self) -> dict[int, int]:
         """Return what the selected files of each part weigh in the division into shards."""
@@ -116,26 +121,29 @@ class PartTables:
                 yield index, part.n_bytes + part.n_files
             else:
                 table = parts.rows_of_table(self._raw(index), part)
-                yield index, weight_of(table["size"].to_numpy()[self._included(table)])
+                yield index, weight_of(numbers(table["size"])[self._included(table)])
 
     # -- columns ----------------------------------------------------------------------------
 
     def _members(self, index: int, table: pa.Table) -> Members:
         encoded = one_array(table["package"]).dictionary_encode()
         packages = tuple(encoded.dictionary.to_pylist())
-        offsets = pc.fill_null(table["offset"], 0).to_numpy()
-        sizes = table["size"].to_numpy()
+        is_packaged = is_valid(encoded)
+        offsets = np.where(is_packaged, numbers(table["offset"]), 0)
+        sizes = numbers(table["size"])
         self._check_places(index, offsets, sizes)
         return Members(
             part=index,
             paths=one_array(table["path"]),
             sizes=sizes,
             digests=one_array(table["sha256"]),
-            crc32s=table["crc32"].to_numpy(),
+            crc32s=numbers(table["crc32"], np.uint32),
             packages=packages,
-            package_of=pc.fill_null(encoded.indices, -1).to_numpy().astype(np.int64),
+            package_of=np.where(is_packaged, numbers(encoded.indices, np.int32), -1).astype(
+                np.int64
+            ),
             offsets=offsets,
-            urls=self._urls(index, table, is_packaged=not encoded.null_count),
+            urls=self._urls(index, table, is_packaged=bool(is_packaged.all())),
         )
 
     def _check_places(self, index: int, offsets: Int64s, sizes: Int64s) -> None:
@@ -149,11 +157,7 @@ class PartTables:
     def _urls(self, index: int, table: pa.Table, *, is_packaged: bool) -> Urls:
         """Keep the keys of single objects only where they are needed for more than mending."""
         if not is_packaged:
-            return partial(_pick, one_array(table["url"]))
+            return partial(pick, one_array(table["url"]))
         part = self._record.parts[index]
         reread = cache(lambda: one_array(parts.read_part(self._store, part)["url"]))
-        return lambda rows: _pick(reread(), rows)
-
-
-def _pick(urls: pa.Array, rows: Int64s) -> list[str | None]:
-    return urls.take(pa.array(rows)).to_pylist()
+        return lambda rows: pick(reread(), rows)

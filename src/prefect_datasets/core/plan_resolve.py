@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+
+from prefect_datasets.core.columns import Bools, Int64s
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache import Selection
     from prefect_datasets.core.record import VersionRecord
-
-Int64s = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 MIB = 1 << 20
 
@@ -190,15 +188,6 @@ def _heads(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
 
 
-def digest_matrix(column: pa.Array) -> npt.NDArray[np.uint8]:
-    """Return a column of digests as a matrix of bytes, without copying it."""
-    data = column.buffers()[1]
-    if data is None or not len(column):
-        return np.empty((0, 32), np.uint8)
-    flat = np.frombuffer(data, np.uint8)
-    return flat[column.offset * 32 : (column.offset + len(column)) * 32].reshape(-1, 32)
-
-
 def ranges_of(rows: Int64s) -> list[tuple[int, int]]:
     """Return ascending rows as ranges, first and end."""
     if not len(rows):
@@ -306,7 +295,7 @@ def _ends_by_object(places: Places) -> Int64s:
 
 def _cut(places: Places, ends: Int64s, first: int, end: int, most: int) -> list[Read]:
     """Cut a run of neighbours into reads of at most `most` bytes."""
-    key = places.keys[places.objects[first]]
+    key = places.keys[int(places.objects[first])]
     starts = places.starts
     reads: list[Read] = []
     while first < end:

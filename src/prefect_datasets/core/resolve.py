@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_datasets.core.cache import Cache, Entry, Ready, Selection
+from prefect_datasets.core.obtain import obtain, warm
 from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.store_spec import StoreSpec, identity, local_root
 from prefect_datasets.core.uri import LATEST, DatasetUri
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect_datasets.core.attempt import Attempt
     from prefect_datasets.core.plan_resolve import CostModel
     from prefect_datasets.core.record import VersionRecord
     from prefect_datasets.core.store import Store
 
 __all__ = ["Selection", "StoreSpec", "Tree", "resolve_version"]
 
-_MOST_ROUNDS = 3
+_ALL = Selection()
+_QUIET = NoProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ def resolve_version(
     *,
     store: Store | StoreSpec,
     cache: Cache,
-    selection: Selection = Selection(),  # noqa: B008  (frozen)
-    progress: Progress | None = None,
+    selection: Selection = _ALL,
+    progress: Progress = _QUIET,
     cost: CostModel | None = None,
 ) -> Tree:
     """Return a version's files as a folder, from the cache or by way of it.
@@ -79,14 +84,16 @@ def resolve_version(
     name, stamp = identity(store), _stamp(store, uri)
     if stamp is not None and (digest := cache.digest_of(name, uri, stamp=stamp)):
         entry = cache.version(uri, digest, selection)
-        if ready := cache.use(entry):
+        if ready := warm(cache, entry):
             return _tree(entry, uri, ready, is_warm=True)
     opened = store.open() if isinstance(store, StoreSpec) else store
     record = _find(opened, uri)
-    tree = _resolve(record, opened, cache, selection, progress or NoProgress(), cost)
+    entry = cache.version(record.uri, record.digest, selection)
+    build = _builder(record, selection, opened, progress, cost)
+    ready, is_warm = obtain(cache, entry, build, progress)
     if (stamp := _stamp(store, record.uri)) is not None:
         cache.point(name, record.uri, record.digest, stamp=stamp)
-    return tree
+    return _tree(entry, record.uri, ready, is_warm=is_warm)
 
 
 def _find(store: Store, uri: DatasetUri) -> VersionRecord:
@@ -95,42 +102,21 @@ def _find(store: Store, uri: DatasetUri) -> VersionRecord:
     return catalog.find(store, uri)
 
 
-def _resolve(
+def _builder(
     record: VersionRecord,
-    store: Store,
-    cache: Cache,
     selection: Selection,
+    store: Store,
     progress: Progress,
     cost: CostModel | None,
-) -> Tree:
-    entry = cache.version(record.uri, record.digest, selection)
-    for _ in range(_MOST_ROUNDS):
-        if ready := cache.use(entry):
-            return _tree(entry, record.uri, ready, is_warm=True)
-        if ready := _make(record, entry, store, cache, selection, progress, cost):
-            return _tree(entry, record.uri, ready, is_warm=False)
-    raise AssertionError(f"{entry.folder} is deleted as soon as it is made")
+) -> Callable[[Attempt], Ready]:
+    def build(attempt: Attempt) -> Ready:
+        from prefect_datasets.core import extract  # noqa: PLC0415  (see above)
 
-
-def _make(
-    record: VersionRecord,
-    entry: Entry,
-    store: Store,
-    cache: Cache,
-    selection: Selection,
-    progress: Progress,
-    cost: CostModel | None,
-) -> Ready | None:
-    """Make a tree, one process at a time; None if another made it while this one waited."""
-    from prefect_datasets.core import attempt, extract  # noqa: PLC0415  (see above)
-
-    with attempt.turn(entry):
-        if entry.ready.exists():
-            return None
-        extract.make_tree(
-            record, entry, selection, store=store, cache=cache, progress=progress, cost=cost
+        return extract.build_version(
+            record, selection, attempt, store=store, progress=progress, cost=cost
         )
-    return cache.use(entry)
+
+    return build
 
 
 def _tree(entry: Entry, uri: DatasetUri, ready: Ready, *, is_warm: bool) -> Tree:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from prefect_datasets.core import leases
 from prefect_datasets.core.cache import VERSIONS, Cache, Entry
-from prefect_datasets.core.plan_resolve import DigestIndex, Int64s, digest_matrix
+from prefect_datasets.core.columns import Int64s, digest_matrix, numbers, one_array, take
+from prefect_datasets.core.plan_resolve import DigestIndex
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -64,7 +65,7 @@ class Source:
     def paths(self, rows: Int64s) -> pa.Array:
         """Return the paths of rows."""
         assert self._paths is not None
-        return self._paths.take(pa.array(rows))
+        return take(self._paths, rows)
 
     def _load(self) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415  (slow; not every version has a source)
@@ -72,29 +73,18 @@ class Source:
         names = sorted(self._entry.parts.glob("*.parquet"), key=lambda path: int(path.stem))
         columns = ["path", "size", "sha256"]
         tables = [pq.ParquetFile(name).read(columns=columns, use_threads=False) for name in names]
-        rows = pa.concat_tables(tables).combine_chunks() if tables else None
+        rows = pa.concat_tables(tables) if tables else None
         if rows is None or not rows.num_rows:
-            self._paths = pa.array([], pa.string())
+            self._paths = pa.nulls(0, pa.string())
             self._index = DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
             return
         self._paths = one_array(rows["path"])
-        digests = digest_matrix(one_array(rows["sha256"]))
-        self._index = DigestIndex(rows["size"].to_numpy(), digests)
+        digests = digest_matrix(rows["sha256"])
+        self._index = DigestIndex(numbers(rows["size"]), digests)
 
     def give_back(self) -> None:
         """End the lease."""
         leases.give_back(self._lease)
-
-
-def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array."""
-    match column.num_chunks:
-        case 0:
-            return pa.array([], column.type)
-        case 1:
-            return column.chunk(0)
-        case _:
-            return pa.concat_arrays(column.chunks)
 
 
 def find_sources(cache: Cache, entry: Entry, record: VersionRecord) -> list[Source]:

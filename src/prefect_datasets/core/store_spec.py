@@ -85,6 +85,5 @@ def _split(url: str) -> tuple[str, str]:
 
 
 def _address_options(options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    nested = options.get("client_kwargs")
-    both = {**(nested if isinstance(nested, Mapping) else {}), **options}
+    both: dict[str, Any] = {**(options.get("client_kwargs") or {}), **options}
     return sorted((key, str(both[key])) for key in _ADDRESS_OPTIONS if both.get(key))

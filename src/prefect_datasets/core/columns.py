@@ -1,0 +1,91 @@
+"""Between Arrow columns and numpy arrays, by their buffers.
+
+`pyarrow.array`, `pyarrow.scalar` and `to_numpy` import pandas where it is installed, only to ask
+whether it is pandas they were given: half a second that a resolve can do without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    if isinstance(column, pa.Array):
+        return column
+    match column.num_chunks:
+        case 0:
+            return pa.nulls(0, column.type)
+        case 1:
+            return column.chunk(0)
+        case _:
+            return pa.concat_arrays(column.chunks)
+
+
+def numbers(column: pa.Array | pa.ChunkedArray, dtype: npt.DTypeLike = np.int64) -> Any:
+    """Return a column of numbers of that type as it lies in memory; nulls are any number."""
+    array = one_array(column)
+    data = array.buffers()[1]
+    if data is None or not len(array):
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(data, dtype, len(array), array.offset * np.dtype(dtype).itemsize)
+
+
+def mask(column: pa.Array | pa.ChunkedArray) -> Bools:
+    """Return a column of booleans without nulls."""
+    return numbers(one_array(column).cast(pa.uint8()), np.uint8).view(np.bool_)
+
+
+def is_valid(column: pa.Array | pa.ChunkedArray) -> Bools:
+    """Tell which values are not null."""
+    return mask(pc.is_valid(column))
+
+
+def int64_array(values: Int64s) -> pa.Array:
+    """Return an array of numbers for Arrow, without copying it."""
+    data = pa.py_buffer(np.ascontiguousarray(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
+
+
+def take(column: Any, rows: Int64s) -> Any:
+    """Return the rows of a column or table."""
+    return column.take(int64_array(rows))
+
+
+def pick(column: pa.Array, rows: Int64s) -> list[Any]:
+    """Return rows of a column as a list; neighbours cost least."""
+    if not len(rows):
+        return []
+    first = int(rows[0])
+    if int(rows[-1]) - first + 1 == len(rows) and (np.diff(rows) == 1).all():
+        return column.slice(first, len(rows)).to_pylist()
+    return take(column, rows).to_pylist()
+
+
+def strings(values: Sequence[str]) -> pa.Array:
+    """Return texts as a column."""
+    encoded = [value.encode() for value in values]
+    ends = np.zeros(len(encoded) + 1, np.int32)
+    np.cumsum([len(value) for value in encoded], out=ends[1:])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+
+
+def digest_matrix(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """Return a column of digests as a matrix of bytes, 32 to a row, without copying it."""
+    array = one_array(column)
+    data = array.buffers()[1]
+    if data is None or not len(array):
+        return np.empty((0, 32), np.uint8)
+    return np.frombuffer(data, np.uint8, len(array) * 32, array.offset * 32).reshape(-1, 32)

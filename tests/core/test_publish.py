@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 
 from prefect_datasets.core import catalog, journal, keys, parts
-from prefect_datasets.core.declarations import VersionDeclaration
 from prefect_datasets.core.errors import (
     AlreadyPublishedError,
     InvalidInputError,
     NotFoundError,
     SourceChangedError,
 )
-from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.publish import (
     Policy,
     package_version,
     plan_directory,
     publish_directory,
+    publish_part,
 )
 from prefect_datasets.core.record import VersionRecord
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.verify import verify
+from tests.core.published import Told, contents, declare, publish, write_files
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -46,45 +44,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return write_files(tmp_path / "out", {"cats/1.jpg": b"miau", "dogs/1.jpg": b"wau", "a": b""})
-
-
-def write_files(root: Path, files: dict[str, bytes]) -> Path:
-    for path, content in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
-    return root
-
-
-def version(name: str, **rest: object) -> VersionDeclaration:
-    return VersionDeclaration(DatasetUri("pets", name), **rest)  # type: ignore[arg-type]
-
-
-def publish(root: Path, store: Store, name: str, **rest: object) -> VersionRecord:
-    [record] = publish_directory(root, store=store, to=[version(name, packaging=True, **rest)])
-    return record
-
-
-def contents(store: Store, record: VersionRecord) -> dict[str, bytes]:
-    """Read a version from its packages with Python's zipfile."""
-    found: dict[str, bytes] = {}
-    for package in record.packages:
-        with zipfile.ZipFile(io.BytesIO(store.read(package.key))) as archive:
-            found |= {name: archive.read(name) for name in archive.namelist()}
-    return found
-
-
-class Told(NoProgress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 # -- what a version is ------------------------------------------------------------------------
@@ -105,7 +64,7 @@ def test_a_version_has_a_package_single_objects_and_a_table(store: Store, out: P
 
 def test_the_log_has_the_lines_of_the_reference(store: Store, out: Path) -> None:
     told = Told()
-    publish_directory(out, store=store, to=[version("v1", packaging=True)], progress=told)
+    publish_directory(out, store=store, to=[declare("v1", packaging=True)], progress=told)
     [package] = catalog.find(store, DatasetUri("pets", "v1")).packages
     assert told.notes[:3] == [
         "(dataset version package 1/1) uploading pets.v1.vhpkgzip (299 B)",
@@ -139,7 +98,7 @@ def test_metadata_in_the_directory_names_the_versions(store: Store, out: Path) -
 def test_large_versions_have_several_packages(store: Store, out: Path) -> None:
     policy = Policy(max_package_bytes=4)
     [record] = publish_directory(
-        out, store=store, to=[version("v1", packaging=True)], policy=policy
+        out, store=store, to=[declare("v1", packaging=True)], policy=policy
     )
     names = [package.key.rpartition("/")[2] for package in record.packages]
     assert names == ["pets.v1-1.vhpkgzip", "pets.v1-2.vhpkgzip"]
@@ -174,7 +133,7 @@ sys.addaudithook(
 def test_packages_alone(store: Store, out: Path) -> None:
     policy = Policy(individual_files=False)
     [record] = publish_directory(
-        out, store=store, to=[version("v1", packaging=True)], policy=policy
+        out, store=store, to=[declare("v1", packaging=True)], policy=policy
     )
     assert not list(store.list(keys.files_prefix(record.execution)))
     rows = parts.read_rows(store, record).to_pylist()
@@ -209,7 +168,7 @@ def test_other_files_under_the_same_name_are_refused_before_anything_is_sent(
 
 
 def test_packages_that_are_asked_for_later_are_added(store: Store, out: Path) -> None:
-    [plain] = publish_directory(out, store=store, to=[version("v1")])
+    [plain] = publish_directory(out, store=store, to=[declare("v1")])
     assert not plain.is_packaged
     record_before = store.read(keys.record_key(plain.uri))
     packaged = publish(out, store, "v1")
@@ -297,7 +256,7 @@ def test_long_runs_are_copied_inside_the_store(tmp_path: Path) -> None:
 def test_an_exclude_that_matches_nothing_is_warned_about(store: Store, out: Path) -> None:
     publish(out, store, "v1")
     told = Told()
-    declared = version("v2", base=DatasetUri("pets", "v1"), exclude=("no/such",))
+    declared = declare("v2", base=DatasetUri("pets", "v1"), exclude=("no/such",))
     publish_directory(out, store=store, to=[declared], progress=told)
     assert any("no/such" in warning for warning in told.warnings)
 
@@ -333,10 +292,8 @@ def test_an_alias_of_a_deleted_version_names_both(store: Store, out: Path) -> No
 
 
 @pytest.mark.parametrize("change", ["grow", "vanish", "replace"])
-def test_a_file_that_changes_while_it_is_published(
-    store: Store, out: Path, change: str
-) -> None:
-    plan = plan_directory(out, store=store, to=[version("v1", packaging=True)])
+def test_a_file_that_changes_while_it_is_published(store: Store, out: Path, change: str) -> None:
+    plan = plan_directory(out, store=store, to=[declare("v1", packaging=True)])
     victim = out / "dogs/1.jpg"
     if change == "grow":
         victim.write_bytes(b"wau wau")
@@ -344,8 +301,6 @@ def test_a_file_that_changes_while_it_is_published(
         victim.unlink()
     else:
         os.utime(victim, ns=(1, 1))
-    from prefect_datasets.core.publish import publish_part
-
     with pytest.raises(SourceChangedError, match=r"dogs/1\.jpg"):
         publish_part(plan.versions[0].parts[0], store=store)
     assert catalog.list_datasets(store) == []
@@ -378,7 +333,7 @@ def test_is_a_version_packaged(
 ) -> None:
     policy = Policy(packaging=packaging, switch=switch)
     store = open_store(str(tmp_path / "store"))
-    declared = version("v1", packaging=asked)
+    declared = declare("v1", packaging=asked)
     plan = plan_directory(out, store=store, to=[declared], policy=policy)
     assert plan.versions[0].decision.is_packaged is packaged
     refused = asked and switch is False and packaging is None
@@ -404,29 +359,26 @@ print("done", flush=True)
 
 
 def test_a_killed_publish_goes_on_where_it_was(tmp_path: Path) -> None:
-    files = {f"d{number % 5}/{number:05}": os.urandom(1500) for number in range(8000)}
+    files = {f"d{number % 5}/{number:05}": os.urandom(1500) for number in range(4000)}
     root = write_files(tmp_path / "out", files)
     store = open_store(str(tmp_path / "store"))
     uri = DatasetUri("pets", "v1")
-    delay = 0.05
-    for _ in range(60):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _PUBLISH, str(root), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begin\n"
-        try:
-            process.wait(delay)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+    command = [sys.executable, "-c", _PUBLISH, str(root), str(tmp_path / "store")]
+    delay, n_killed = 0.1, 0
+    while True:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begin\n"
+            try:
+                process.wait(delay)
+            except subprocess.TimeoutExpired:
+                process.kill()
         if process.returncode == 0:
             break
         assert catalog.read_record(store, uri) is None, "nothing half-made is visible"
-        delay += 0.25
+        delay *= 1.5
+        n_killed += 1
+    assert n_killed
     record = catalog.find(store, uri)
     assert contents(store, record) == files
     assert verify(uri, store=store, deep=True).is_whole

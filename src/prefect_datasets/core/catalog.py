@@ -23,7 +23,7 @@ from prefect_datasets.core.uri import LATEST, DatasetUri, check_alias_name
 if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
 
-# Stores tell the time of an object to the second, so that records this close are read to order them.
+# Stores tell an object's time to the second: records this close are read to order them.
 _TIE_SECONDS = 2.0
 
 

@@ -1,7 +1,7 @@
 """Every error that the engine raises, and who has to act on it.
 
     DatasetError                    base; `retryable` says whether the same call may succeed later
-    ├── InvalidInputError           the caller: a name, a path or a metadata line is wrong (ValueError)
+    ├── InvalidInputError           the caller: a name, a path or metadata is wrong (ValueError)
     │   ├── InvalidUriError         ... a URI
     │   └── InvalidMetadataError    ... the metadata of one or more files, all faults listed
     ├── NotFoundError               the caller: no such version, alias, object or file (LookupError)

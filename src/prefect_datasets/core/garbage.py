@@ -1,9 +1,9 @@
 """Find and delete what no version reaches.
 
-Reached is: every object that a commit record or one of its tables names (of versions that were
-deleted within the grace period too), packages made for a version afterwards, outputs that are in no version (they are kept like any run's outputs) and what datum
-aliases name. Left alone is everything of an execution that was active within the grace period, and
-of the executions whose objects it may still use.
+Reached is: every object that a commit record or one of its tables names (of versions deleted within
+the grace period too), packages made for a version afterwards, outputs that are in no version (they
+are kept like any run's outputs), and what datum aliases name. Left alone is everything of an
+execution that was active within the grace period, and of the executions whose objects it may use.
 """
 
 from __future__ import annotations

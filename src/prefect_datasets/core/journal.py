@@ -1,4 +1,4 @@
-"""What an interrupted publish left, so that the next one of the same version does not send it again.
+"""What an interrupted publish left, so that the next one does not send it again.
 
 A publish opens an attempt, under the version's name; while it stores single files it adds small
 tables to its journal. The next publish of that version finds the open attempts and takes from their

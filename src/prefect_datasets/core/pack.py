@@ -14,13 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from isal.isal_zlib import crc32 as crc32_of
 
 from prefect_datasets.core import keys
+from prefect_datasets.core.checksum import crc32_of
 from prefect_datasets.core.journal import Journal
 from prefect_datasets.core.package import Layout, directory, layout, pack_header_into
-from prefect_datasets.core.plan_pieces import CopyPiece, Group, Int64s, Run, Sizes
-from prefect_datasets.core.plan_pieces import find_runs, plan_pieces
+from prefect_datasets.core.plan_pieces import (
+    CopyPiece,
+    Group,
+    Int64s,
+    Run,
+    Sizes,
+    find_runs,
+    plan_pieces,
+)
 from prefect_datasets.core.rows import ROWS, datum_ids
 from prefect_datasets.core.source import Source
 from prefect_datasets.core.store import Range
@@ -96,7 +103,9 @@ class _PartWriter:
         """Build and send all pieces, several at a time, then the directory."""
         pieces = self._plan()
         with ThreadPoolExecutor(_N_WORKERS, "publish") as pool:
-            futures = [pool.submit(self._do, piece, piece is pieces[-1]) for piece in pieces]
+            futures = [
+                pool.submit(self._do, piece, is_last=piece is pieces[-1]) for piece in pieces
+            ]
             self._wait(futures)
         if self._upload is not None:
             self._send_directory(pieces)
@@ -157,7 +166,7 @@ class _PartWriter:
 
     # -- one piece or group of pieces
 
-    def _do(self, piece: CopyPiece | Group, is_last: bool) -> None:
+    def _do(self, piece: CopyPiece | Group, *, is_last: bool) -> None:
         if isinstance(piece, CopyPiece):
             self._copy(piece)
         elif len(piece.cuts) == 2:
@@ -175,7 +184,7 @@ class _PartWriter:
 
     def _build(self, group: Group, *, is_last: bool) -> None:
         """Build a piece of whole files."""
-        view = memoryview(np.empty(group.cuts[1] - group.cuts[0], np.uint8)).cast("B")
+        view = memoryview(bytearray(group.cuts[1] - group.cuts[0]))
         self._fill(view, group.cuts[0], group.first, group.end)
         self._store_files(view, group.cuts[0], group.first, group.end)
         self._send(group.index, group.cuts[0], view, is_last=is_last)
@@ -192,7 +201,7 @@ class _PartWriter:
             at = int(data[member]) - base
             content = view[at : at + source.sizes[member]]
             source.read_local(member, content)
-            self._note(member, hashlib.sha256(content).digest(), crc32_of(content))
+            self._note(member, hashlib.sha256(content).digest(), crc32_of(content, 0))
             self._write_header(view, base, member)
         if self._upload is not None:
             for member, content in source.read_stored(stored):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -143,7 +144,7 @@ def _stretches(
         tail = max(built, int(large[before - 1]) + 1 if before else 0)
         short = sizes.min_piece_bytes - int(starts[begin] - starts[tail])
         if tail < begin and short > 0:
-            begin = int(np.searchsorted(starts, starts[begin] + short))
+            begin = _reaching(starts, int(starts[begin]) + short)
         if begin >= run.end or starts[run.end] - starts[begin] < sizes.min_piece_bytes:
             continue
         if built < begin:
@@ -155,11 +156,16 @@ def _stretches(
         yield built, len(starts) - 1
 
 
+def _reaching(starts: Int64s, offset: int) -> int:
+    """Return the first member that begins at `offset` or behind it."""
+    return int(np.searchsorted(starts, offset))
+
+
 def _copies(run: Run, starts: Int64s, index: int) -> Iterator[CopyPiece]:
     n_bytes = int(starts[run.end] - starts[run.first])
     n_pieces = -(-n_bytes // _MAX_COPY_BYTES)
     cuts = [n_bytes * k // n_pieces for k in range(n_pieces + 1)]
-    for number, (low, high) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(cuts)):
         offset = int(starts[run.first]) + low
         yield CopyPiece(index + number, offset, high - low, run.key, run.start + low)
 
@@ -171,15 +177,13 @@ def _groups(first: int, end: int, starts: Int64s, index: int, sizes: Sizes) -> I
         yield group
 
 
-def _group_bounds(
-    first: int, end: int, starts: Int64s, sizes: Sizes
-) -> list[tuple[int, int]]:
+def _group_bounds(first: int, end: int, starts: Int64s, sizes: Sizes) -> list[tuple[int, int]]:
     """Cut a stretch into runs of members of about one piece; the last one may be longer."""
     bounds: list[tuple[int, int]] = []
     low = first
     while low < end:
-        full = int(np.searchsorted(starts, starts[low] + sizes.piece_bytes))
-        least = int(np.searchsorted(starts, starts[low] + sizes.min_piece_bytes))
+        full = _reaching(starts, int(starts[low]) + sizes.piece_bytes)
+        least = _reaching(starts, int(starts[low]) + sizes.min_piece_bytes)
         high = min(max(min(full, low + _MAX_GROUP_FILES), least, low + 1), end)
         bounds.append((low, high))
         low = high

@@ -155,8 +155,7 @@ class _Planner:
         files = found.listing.append_column("metadata", declarations.metadata.cast(pa.string()))
         self._check_names(declarations.versions)
         versions = [
-            self._version(declaration, files, declarations)
-            for declaration in declarations.versions
+            self._version(declaration, files, declarations) for declaration in declarations.versions
         ]
         loose, aliases = self._loose(files, declarations)
         return Plan(self._execution, tuple(versions), loose, aliases, tuple(self.warnings))
@@ -215,14 +214,12 @@ class _Planner:
         return str(base.uri), rows
 
     def _decide(self, declaration: VersionDeclaration, sources: pa.Table) -> Decision:
-        decision = decide_packaging(self._policy, declaration.packaging, sources)
+        decision = decide_packaging(self._policy, sources, asked=declaration.packaging)
         if decision.is_refusal:
             self.warnings.append(f"{declaration.uri} is not packaged: {decision.reason}")
         return decision
 
-    def _existing(
-        self, declaration: VersionDeclaration, sources: pa.Table
-    ) -> VersionRecord | None:
+    def _existing(self, declaration: VersionDeclaration, sources: pa.Table) -> VersionRecord | None:
         """Return the version if it exists with these files; the name may have been deleted."""
         record = catalog.read_record(self._store, declaration.uri)
         if record is None:
@@ -237,7 +234,16 @@ class _Planner:
 
     def _digest(self, sources: pa.Table) -> str:
         """Return the digest that the version will have; reads all local files."""
-        part = PartPlan(None, self._execution, 0, 1, self._root, sources, False, False)
+        part = PartPlan(
+            uri=None,
+            execution=self._execution,
+            index=0,
+            n_parts=1,
+            root=self._root,
+            rows=sources,
+            is_packaged=False,
+            individual_files=False,
+        )
         return files_digest([with_digests(part, self._store)])
 
     def _warn_of_differences(
@@ -258,9 +264,7 @@ class _Planner:
                 "they were published"
             )
 
-    def _missing_packages(
-        self, record: VersionRecord, decision: Decision
-    ) -> tuple[PartPlan, ...]:
+    def _missing_packages(self, record: VersionRecord, decision: Decision) -> tuple[PartPlan, ...]:
         if not decision.is_packaged or record.is_packaged:
             return ()
         return plan_package_parts(record, self._store, self._execution)
@@ -285,9 +289,7 @@ class _Planner:
                 root=self._root,
                 rows=rows,
                 is_packaged=decision.is_packaged,
-                individual_files=self._policy.individual_files
-                if decision.is_packaged
-                else True,
+                individual_files=self._policy.individual_files if decision.is_packaged else True,
                 earlier=earlier,
             )
             for index, rows in enumerate(cut)
@@ -305,9 +307,7 @@ class _Planner:
         return parts, _aliases_within(declarations.datum_aliases, loose)
 
 
-def plan_package_parts(
-    record: VersionRecord, store: Store, execution: str
-) -> tuple[PartPlan, ...]:
+def plan_package_parts(record: VersionRecord, store: Store, execution: str) -> tuple[PartPlan, ...]:
     """Plan packages for a committed version: one for each of its parts, from what is stored."""
     return tuple(
         PartPlan(
@@ -346,5 +346,3 @@ def _aliases_within(aliases: Mapping[str, str], sources: pa.Table) -> dict[str, 
     there = pc.is_in(pa.array(aliases.values(), pa.string()), sources["path"].combine_chunks())
     pairs = zip(aliases.items(), there.to_pylist(), strict=True)
     return {alias: path for (alias, path), is_there in pairs if is_there}
-
-

@@ -32,7 +32,7 @@ SOURCES = pa.schema(
         pa.field("path", pa.string(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("modified", pa.int64()),
-        *(ROWS.field(name).with_nullable(True) for name in ROWS.names[2:]),
+        *(pa.field(field.name, field.type) for field in list(ROWS)[2:]),
     ]
 )
 
@@ -110,7 +110,7 @@ class PartPlan:
         return pc.sum(self.rows["size"]).as_py() or 0
 
 
-def decide_packaging(policy: Policy, asked: bool | None, rows: pa.Table) -> Decision:
+def decide_packaging(policy: Policy, rows: pa.Table, *, asked: bool | None) -> Decision:
     """Decide whether a version with these rows is packaged; `asked` is what its metadata says."""
     if policy.packaging == "auto":
         return _decide_by_files(rows)
@@ -125,15 +125,19 @@ def decide_packaging(policy: Policy, asked: bool | None, rows: pa.Table) -> Deci
 def _decide_by_files(rows: pa.Table) -> Decision:
     n_files = rows.num_rows
     if n_files < AUTO_FILES:
-        return Decision(False, f"{n_files} files are fewer than {AUTO_FILES:,}")
+        return _no(f"{n_files} files are fewer than {AUTO_FILES:,}")
     small = pc.sum(pc.less(rows["size"], AUTO_FILE_BYTES)).as_py()
     if small * 2 <= n_files:
-        return Decision(False, f"only {small} of {n_files} files are below 10 MB")
+        return _no(f"only {small} of {n_files} files are below 10 MB")
     pattern = rf"(?i)\.({_ARCHIVES})$"
     archives = pc.sum(pc.match_substring_regex(rows["path"], pattern)).as_py()
     if archives * 2 > n_files:
-        return Decision(False, f"{archives} of {n_files} files are archives already")
-    return Decision(True, f"{n_files} files, {small} of them below 10 MB")
+        return _no(f"{archives} of {n_files} files are archives already")
+    return Decision(is_packaged=True, reason=f"{n_files} files, {small} of them below 10 MB")
+
+
+def _no(reason: str) -> Decision:
+    return Decision(is_packaged=False, reason=reason)
 
 
 def inherit(base: pa.Table, exclude: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -185,7 +189,9 @@ def hint(sources: pa.Table, stored: pa.Table) -> pa.Table:
     known = pc.is_valid(found)
     for name in ("sha256", "crc32", "datum", "url"):
         column = pc.if_else(known, stored[name].combine_chunks().take(found), sources[name])
-        sources = sources.set_column(sources.schema.get_field_index(name), SOURCES.field(name), column)
+        sources = sources.set_column(
+            sources.schema.get_field_index(name), SOURCES.field(name), column
+        )
     return sources
 
 

@@ -77,14 +77,23 @@ def publish_directory(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = _QUIET,
 ) -> list[VersionRecord]:
-    """Publish a directory's files; arguments and errors are those of `plan_directory`.
+    """Publish a directory's files.
 
     Args:
+        root: The directory.
+        store: Where to publish.
+        to: The versions that get all files; left out, the directory's metadata says which.
+        policy: How to publish.
+        execution: Id of the execution; left out, a new one.
+        strict: Whether faulty metadata is an error; else it is left out with a warning.
         provenance: What is kept beside the files in `execution.json`: inputs, parameters.
         progress: Is told of the work.
 
     Returns:
         The records of the versions, ordered by URI.
+
+    Raises:
+        DatasetError: As `plan_directory`, `publish_part` and `commit` do.
     """
     plan = plan_directory(
         root, store=store, to=to, policy=policy, execution=execution, strict=strict
@@ -94,7 +103,9 @@ def publish_directory(
     published: list[Part] = []
     for version in plan.versions:
         shared = reuse(version, published, store=store)
-        progress.start(f"publishing {version.uri}", n_files=version.n_files, n_bytes=version.n_bytes)
+        progress.start(
+            f"publishing {version.uri}", n_files=version.n_files, n_bytes=version.n_bytes
+        )
         done = [publish_part(part, store=store, progress=progress) for part in shared.parts]
         published.extend(done)
         records.append(commit(version, done, store=store, progress=progress))
@@ -110,7 +121,7 @@ def begin(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = _QUIET,
 ) -> None:
-    """Open the plan's attempts, so that a later one finds what this one leaves, and say warnings."""
+    """Say the plan's warnings, and open its attempts: a later one finds what this one leaves."""
     for warning in plan.warnings:
         progress.warn(warning)
     if store.ignores_conditions():
@@ -271,9 +282,7 @@ def commit(
     return record
 
 
-def _commit_version(
-    version: VersionPlan, ordered: tuple[Part, ...], store: Store
-) -> VersionRecord:
+def _commit_version(version: VersionPlan, ordered: tuple[Part, ...], store: Store) -> VersionRecord:
     digest = FilesDigest()
     for part in ordered:
         # Read back from the store: what can't be read now must not be committed.
@@ -329,9 +338,7 @@ def _move_datum_aliases(aliases: Mapping[str, str], done: Sequence[Part], store:
 # -- packages for a version that has none --------------------------------------------------------
 
 
-def plan_packages(
-    uri: DatasetUri, *, store: Store, execution: str | None = None
-) -> VersionPlan:
+def plan_packages(uri: DatasetUri, *, store: Store, execution: str | None = None) -> VersionPlan:
     """Plan packages for a committed version; without parts if it is packaged already.
 
     Raises:
@@ -350,9 +357,7 @@ def plan_packages(
     )
 
 
-def package_version(
-    uri: DatasetUri, *, store: Store, progress: Progress = _QUIET
-) -> VersionRecord:
+def package_version(uri: DatasetUri, *, store: Store, progress: Progress = _QUIET) -> VersionRecord:
     """Make packages for a committed version, from what is stored; its record stays as it is."""
     version = plan_packages(uri, store=store)
     progress.start(f"packaging {version.uri}", n_files=version.n_files, n_bytes=version.n_bytes)

@@ -210,7 +210,8 @@ class PackagesRecord:
 
 def _part(body: dict[str, Any]) -> Part:
     package = body["package"]
-    return Part(**{**body, "package": Package(**package) if package else None})
+    plain = {name: value for name, value in body.items() if name != "package"}
+    return Part(**plain, package=Package(**package) if package else None)
 
 
 def _dump(body: dict[str, Any]) -> bytes:

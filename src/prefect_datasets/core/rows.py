@@ -16,11 +16,12 @@ import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
+    from _hashlib import HASH
 
 LISTING = pa.schema(
     [
@@ -101,13 +102,13 @@ def datum_ids(execution: str, paths: Iterable[str]) -> list[str]:
     return [f"{head}-{tail[:4]}-{tail[4:16]}" for tail in tails]
 
 
-def _feed(hasher: _Hash, column: pa.Array) -> None:
+def _feed(hasher: HASH, column: pa.Array) -> None:
     """Feed the values' bytes of a binary column, one after the other, without copying them."""
     if len(column) == 0:
         return
     _, offsets, values = column.buffers()
-    ends = memoryview(offsets).cast("i")
-    first, last = ends[column.offset], ends[column.offset + len(column)]
+    wanted = [column.offset, column.offset + len(column)]
+    first, last = np.frombuffer(offsets, np.int32)[wanted].tolist()
     if last > first:
         hasher.update(memoryview(values)[first:last])
 

@@ -191,7 +191,7 @@ def _look_at_package(store: Store, part: Part, rows: pa.Table, index: int) -> It
     starts = pa.chunked_array([pa.array(plan.header_offsets)])
     yield from _look_at_contents(store, rows, rows["package"], starts, index, headers)
     tail = directory(rows["path"], rows["size"], rows["crc32"], plan.header_offsets)
-    if store.read_range(package.key, plan.directory_offset, len(tail)) != tail:
+    if bytes(store.read_range(package.key, plan.directory_offset, len(tail))) != tail:
         yield Fault(package.key, "", "the directory of the package is damaged", index)
 
 
@@ -262,15 +262,13 @@ def _read_one(store: Store, wanted: Range) -> memoryview | DatasetError:
         return error
 
 
-def _problem(
-    chunks: Iterable[memoryview | DatasetError], header: bytes, sha256: bytes
-) -> str:
+def _problem(chunks: Iterable[memoryview | DatasetError], header: bytes, sha256: bytes) -> str:
     """Return what is wrong with a header and the content behind it, "" if nothing is."""
     found, start = hashlib.sha256(), len(header)
     for chunk in chunks:
         if isinstance(chunk, DatasetError):
             return chunk.message
-        if start and chunk[:start] != header:
+        if start and bytes(chunk[:start]) != header:
             return "its header in the package is damaged"
         found.update(chunk[start:])
         start = 0
@@ -322,7 +320,9 @@ def _repair_package(
     assert part.package is not None
     if rows["url"].null_count:
         return
-    nothing = {name: pa.nulls(rows.num_rows, ROWS.field(name).type) for name in ("package", "offset")}
+    nothing = {
+        name: pa.nulls(rows.num_rows, ROWS.field(name).type) for name in ("package", "offset")
+    }
     for name, column in nothing.items():
         rows = rows.set_column(ROWS.get_field_index(name), ROWS.field(name), column)
     plan = PartPlan(

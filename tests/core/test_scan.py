@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_refused() -> None:
         write(root, {"closed/a": b"", "b": b"", "mine": b""})
         (root / "b").chmod(0)
         (root / "closed").chmod(0)
-        (root / "mine").chmod(0o604)
+        (root / "mine").chmod(0o640)
         if user == 0:
             os.seteuid(65534)  # root reads everything
         try:

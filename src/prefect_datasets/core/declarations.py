@@ -56,14 +56,15 @@ class Declarations:
         versions: The versions, ordered by URI.
         members: For each version the rows of its files: int32, ascending.
         metadata: For each row the file's metadata as a JSON object, without
-            `valohai.dataset-versions`, or null: dictionary-encoded strings, as long as the listing.
+            `valohai.dataset-versions`, or null: a dictionary-encoded string array, as long as the
+            listing.
         datum_aliases: Path of the file that each datum alias shall name.
         warnings: What the user should know, one line each.
     """
 
     versions: tuple[VersionDeclaration, ...]
     members: dict[DatasetUri, pa.Array]
-    metadata: pa.ChunkedArray
+    metadata: pa.Array
     datum_aliases: dict[str, str]
     warnings: tuple[str, ...]
 

@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Action = Literal["refuse", "reset", "lost_reply", "truncate", "corrupt"]
+Action = Literal["refuse", "reset", "lost_reply", "truncate", "corrupt", "unconditional"]
 
-SLOW_DOWN = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code></Error>'
+_CODES = {500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Rule:
         action: `refuse` answers `status` and the store sees nothing; `reset` breaks the connection
             before the store sees anything; `lost_reply` breaks it after the store has done the
             work; `truncate` breaks it in the middle of the reply's body; `corrupt` flips one bit
-            of it.
+            of it; `unconditional` hides from the store that a write must not replace anything.
         path: A regular expression, searched in path and query.
         times: How often it happens.
         status: What `refuse` answers.
@@ -127,8 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._break()
             return
         if rule and action == "refuse":
-            self._answer(rule.status, [("Content-Type", "application/xml")], SLOW_DOWN)
+            code = _CODES[rule.status]
+            said = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'
+            self._answer(rule.status, [("Content-Type", "application/xml")], said.encode())
             return
+        if action == "unconditional":
+            del self.headers["If-None-Match"]
         status, headers, reply = self._forward(body)
         if action == "lost_reply":
             self._break()

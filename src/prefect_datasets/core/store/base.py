@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, cast
 
-from prefect_datasets.core.errors import ConflictError, IntegrityError
+from prefect_datasets.core.errors import ConflictError, IntegrityError, StoreError
 from prefect_datasets.core.store.transfers import run_all
+from prefect_datasets.core.store.translate import Failure
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -243,11 +244,15 @@ class Store(ABC):
 
     def _probe_conditions(self) -> bool:
         key = f"{PROBE_PREFIX}{uuid.uuid4().hex}"
-        self.create(key, b"1")
         try:
+            self.create(key, b"1")
             self.create(key, b"2")
         except ConflictError:
             return False
+        except StoreError as error:
+            if Failure.of(error).is_unsupported:
+                return True
+            raise
         finally:
             self.delete([key])
         return True

@@ -277,6 +277,9 @@ def _remote_error(failure: Failure, *, what: str, where: str, store: Store) -> D
     if failure.is_unsupported:
         hint = "Use a store with conditional writes (docs/stores.md)."
         return StoreError(f"The store can't {what} under a condition", subject=where, hint=hint)
+    if failure.is_damaged:
+        hint = "Look at what stands between here and the store, then try again."
+        return StoreError("The bytes were damaged on the way", subject=where, hint=hint)
     return StoreError(f"Could not {what} ({_said(failure, words)})", subject=where)
 
 

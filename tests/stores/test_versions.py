@@ -18,7 +18,6 @@ from prefect_datasets.core.record import VersionRecord
 from prefect_datasets.core.resolve import resolve_version
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.verify import verify
-
 from tests.core.published import publish, uri, write_files
 from tests.servers.process import Served
 from tests.stores.contract import ODD_PATHS
@@ -109,9 +108,7 @@ class VersionContract:
 
 def read_tree(root: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file()
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
     }
 
 

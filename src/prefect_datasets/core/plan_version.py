@@ -149,12 +149,8 @@ def inherit(base: pa.Table, exclude: Sequence[str]) -> tuple[pa.Table, list[str]
     if not exclude:
         return base, []
     paths = base["path"].combine_chunks()
-    masks = [(pattern, Globs([pattern]).filter(paths)) for pattern in exclude]
-    dropped = masks[0][1]
-    for _, mask in masks[1:]:
-        dropped = pc.or_(dropped, mask)
-    unmatched = [pattern for pattern, mask in masks if not pc.any(mask).as_py()]
-    return base.filter(pc.invert(dropped)), unmatched
+    globs = Globs(exclude).settled(paths)
+    return base.filter(pc.invert(globs.filter(paths))), list(globs.unmatched(paths))
 
 
 def merge_sources(inherited: pa.Table | None, local: pa.Table) -> pa.Table:

@@ -7,13 +7,15 @@ from prefect import flow
 
 from prefect_datasets.blocks.choice import choose_store
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.cache import Selection
+from prefect_datasets.core.inputs import LinkMode, ResolvedInput
+from prefect_datasets.core.layout import KeepDirectories
 from prefect_datasets.core.progress import format_bytes
-from prefect_datasets.core.resolve import ResolvedInput, Selection
 from prefect_datasets.core.store_spec import identity
 from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
 from prefect_datasets.flows.templates import fill
 from prefect_datasets.tasks.pins import note_input, pin, pinned
-from prefect_datasets.tasks.resolve import KeepDirectories, Link, resolve_input
+from prefect_datasets.tasks.resolve import resolve_input
 from prefect_datasets.tasks.run import Run, current_run
 
 
@@ -23,7 +25,7 @@ def resolve_inputs(
     store: DatasetStore | str | None = None,
     include: str | Sequence[str] | None = None,
     shard: tuple[int, int] | None = None,
-    link: Link = "symlink",
+    link: LinkMode = "symlink",
     keep_directories: KeepDirectories | None = None,
 ) -> dict[str, Path]:
     """Make inputs available on this machine, from the cache where they are there.
@@ -58,7 +60,9 @@ def resolve_inputs(
     folders: dict[str, Path] = {}
     for name, uris in inputs.items():
         wanted = [uris] if isinstance(uris, str) else list(uris)
-        folders[name] = _resolve(name, wanted, block, selection, link, keep_directories).path
+        folders[name] = _resolve(
+            name, wanted, block, selection, link, keep_directories or "full"
+        ).path
     return folders
 
 
@@ -82,8 +86,8 @@ def _resolve(
     uris: Sequence[str],
     block: DatasetStore,
     selection: Selection,
-    link: Link,
-    keep_directories: KeepDirectories | None,
+    link: LinkMode,
+    keep_directories: KeepDirectories,
 ) -> ResolvedInput:
     run = current_run()
     asked = [fill(uri) for uri in uris]

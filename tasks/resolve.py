@@ -1,19 +1,17 @@
 """The task that makes an input available on the machine it runs on."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core import resolve as engine
-from prefect_datasets.core.resolve import ResolvedInput, Selection
+from prefect_datasets.core import inputs as engine
+from prefect_datasets.core.cache import Selection
+from prefect_datasets.core.inputs import LinkMode, ResolvedInput
+from prefect_datasets.core.layout import KeepDirectories
 from prefect_datasets.tasks.policy import RETRIES, RETRY_DELAY, RETRY_JITTER, is_worth_retrying
 from prefect_datasets.tasks.progress import progress_of_task
-
-Link = Literal["symlink", "hardlink", "copy"]
-KeepDirectories = Literal["full", "suffix", "none"]
 
 
 # A resolved path belongs to one machine, so Prefect must neither cache nor persist it.
@@ -32,8 +30,8 @@ def resolve_input(
     *,
     store: DatasetStore,
     selection: Selection = Selection(),  # noqa: B008 - frozen
-    link: Link = "symlink",
-    keep_directories: KeepDirectories | None = None,
+    link: LinkMode = "symlink",
+    keep_directories: KeepDirectories = "full",
 ) -> ResolvedInput:
     """Make the files behind `uris` available here, from the cache or by way of it.
 

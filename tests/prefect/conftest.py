@@ -35,17 +35,19 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
     }
-    with temporary_settings(updates=quiet), prefect_test_harness(server_startup_timeout=60):
+    with temporary_settings(updates=quiet), prefect_test_harness(server_startup_timeout=180):
         yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Prefect leave sockets open, as it does after every async flow."""
+    """Let Prefect leave sockets open, as it does after every async flow, and take its time."""
     here = Path(__file__).parent
     leaves_sockets = pytest.mark.filterwarnings("ignore:.*socket:ResourceWarning")
     for item in items:
         if here in item.path.parents:
             item.add_marker(leaves_sockets)
+            # Starting the server counts for the first test, and on a busy machine takes a minute.
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(autouse=True)

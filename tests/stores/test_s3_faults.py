@@ -83,7 +83,9 @@ class TestOnce:
         assert rule.hits == 1
         assert store.read("big") == data
 
-    def test_a_lost_reply_to_create_leaves_a_question(self, store: Store, proxy: FaultProxy) -> None:
+    def test_a_lost_reply_to_create_leaves_a_question(
+        self, store: Store, proxy: FaultProxy
+    ) -> None:
         rule = proxy.fail("PUT", "lost_reply", path="/record")
         with pytest.raises((ConflictError, StoreError)):
             store.create("record", b"mine")
@@ -149,7 +151,7 @@ class TestSetUpWrongly:
             ({"endpoint_url": "http://store.invalid"}, "StoreError", "can't be reached.*invalid"),
         ],
     )
-    def test_one_clear_error(  # noqa: PLR0913 - a table
+    def test_one_clear_error(
         self,
         seaweedfs: Served,
         monkeypatch: pytest.MonkeyPatch,
@@ -199,7 +201,7 @@ class TestDamage:
     def test_always_is_an_error(self, store: Store, proxy: FaultProxy) -> None:
         store.write("key", b"0123456789")
         proxy.fail("GET", "corrupt", path="/key", times=ALWAYS)
-        with pytest.raises(StoreError, match="damaged on the way: .*key"):
+        with pytest.raises(StoreError, match=r"damaged on the way: .*key"):
             store.read("key")
 
 

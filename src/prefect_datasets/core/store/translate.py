@@ -268,8 +268,11 @@ def _remote_error(failure: Failure, *, what: str, where: str, store: Store) -> D
         return _absent(failure, what=what, where=where, store=store)
     if failure.is_conflict:
         return ConflictError("The object is there already", subject=where)
-    if refused := _refused(failure, words, what=what, where=where):
-        return refused
+    refused = _refused(failure, words, what=what, where=where)
+    return refused or _failed(failure, words, what=what, where=where, store=store)
+
+
+def _failed(failure: Failure, words: str, *, what: str, where: str, store: Store) -> StoreError:
     if failure.names & _UNREACHABLE or "error sending request" in words:
         hint = "Check the endpoint and the network."
         message = f"The store can't be reached ({words})"

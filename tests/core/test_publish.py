@@ -276,6 +276,13 @@ def test_a_base_that_is_not_there(store: Store, out: Path) -> None:
     assert not list(store.list(""))
 
 
+def test_a_file_where_the_base_has_a_folder(store: Store, out: Path, tmp_path: Path) -> None:
+    publish(out, store, "v1")
+    new = write_files(tmp_path / "new", {"cats": b"a file", "a/b": b"below a file"})
+    with pytest.raises(InvalidInputError, match=r"both a file and a folder: 'a'.*'cats'"):
+        publish(new, store, "v2", base=DatasetUri("pets", "v1"))
+
+
 def test_an_alias_can_not_become_a_version_nor_the_other_way(store: Store, out: Path) -> None:
     publish(out, store, "v1", aliases=("best",))
     with pytest.raises(InvalidInputError, match="is an alias"):

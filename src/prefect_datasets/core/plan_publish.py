@@ -36,6 +36,7 @@ from prefect_datasets.core.record import VersionRecord
 from prefect_datasets.core.rows import files_digest
 from prefect_datasets.core.scan import Scan, scan
 from prefect_datasets.core.source import Source
+from prefect_datasets.core.tables import path_faults
 
 if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
@@ -178,6 +179,12 @@ class _Planner:
                 "The version would have no files",
                 subject=str(declaration.uri),
                 hint="Write files, or make it `from` a version that has some.",
+            )
+        if inherited is not None and (faults := path_faults(sources["path"])):
+            raise InvalidInputError(
+                f"Own and inherited files collide: {'; '.join(faults)}",
+                subject=str(declaration.uri),
+                hint=f"Rename the files, or exclude those of {parent}.",
             )
         decision = self._decide(declaration, sources)
         existing = self._existing(declaration, sources)

@@ -13,7 +13,7 @@ their last step, and what a killed process leaves behind is not listed.
 
 from __future__ import annotations
 
-import uuid
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -243,7 +243,7 @@ class Store(ABC):
         return self._conditions_ignored
 
     def _probe_conditions(self) -> bool:
-        key = f"{PROBE_PREFIX}{uuid.uuid4().hex}"
+        key = f"{PROBE_PREFIX}{os.urandom(16).hex()}"
         try:
             self.create(key, b"1")
             self.create(key, b"2")
@@ -266,7 +266,7 @@ class Store(ABC):
             StoreError: The store can't be reached.
             IntegrityError: It gives back other bytes.
         """
-        key = f"{PROBE_PREFIX}{uuid.uuid4().hex}"
+        key = f"{PROBE_PREFIX}{os.urandom(16).hex()}"
         self.write(key, b"prefect-datasets")
         try:
             if self.read(key) != b"prefect-datasets":

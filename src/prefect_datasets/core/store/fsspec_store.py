@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -261,7 +260,7 @@ class HiddenUpload(FsspecUpload):
 
     def __init__(self, store: GenericStore, key: str, n_bytes: int) -> None:
         folder, slash, _ = key.rpartition("/")
-        hidden = f"{folder}{slash}{TEMPORARY}{uuid.uuid4().hex}"
+        hidden = f"{folder}{slash}{TEMPORARY}{os.urandom(16).hex()}"
         super().__init__(store, hidden, n_bytes)
         self._target = key
         with translating("write", store, key):

@@ -7,7 +7,6 @@ of these, whatever the file is called. `docs/stores.md` shows the rule to users.
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 # A store on a file system writes to hidden files of this name; no key may look like one.
@@ -37,7 +36,7 @@ def key_of_path(path: str) -> str:
     """
     key = "/".join(_segment(part) for part in path.split("/"))
     if len(key.encode()) > MAX_KEY_BYTES:
-        return f"%~{hashlib.sha256(path.encode()).hexdigest()}"
+        return _digest(path)
     return key
 
 
@@ -49,8 +48,15 @@ def _segment(name: str) -> str:
     if safe.startswith(TEMPORARY):
         safe = f"%2E{safe[1:]}"
     if len(safe.encode()) > MAX_SEGMENT_BYTES:
-        return f"%~{hashlib.sha256(name.encode()).hexdigest()}"
+        return _digest(name)
     return safe
+
+
+def _digest(text: str) -> str:
+    # Few names are that long, and hashlib loads OpenSSL.
+    import hashlib  # noqa: PLC0415
+
+    return f"%~{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _escape(match: re.Match[str]) -> str:

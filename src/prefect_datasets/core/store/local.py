@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -158,7 +157,7 @@ class LocalStore(Store):
 
     def _open_temporary(self, key: str) -> tuple[int, str]:
         folder = os.path.dirname(self._path(key))
-        temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex}"
+        temporary = f"{folder}/{TEMPORARY}{os.urandom(16).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with suppress(FileNotFoundError):
             return os.open(temporary, flags, 0o666), temporary

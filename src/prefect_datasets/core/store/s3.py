@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 import time
@@ -22,18 +21,16 @@ from prefect_datasets.core.store.base import (
 from prefect_datasets.core.store.s3_obstore import FastS3, open_fast, usable_here
 from prefect_datasets.core.store.s3_options import FastPlan, plan_fast
 from prefect_datasets.core.store.s3_s3fs import S3fsS3
-from prefect_datasets.core.store.s3_upload import MAX_COPY_BYTES, S3Upload
 from prefect_datasets.core.store.translate import Failure, translated, translating
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_log = logging.getLogger(__name__)
-
 # Keys that obstore refuses or changes: empty, `.` and `..` segments, controls, a `/` at either end.
 _ODD = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 _DELETE_PAGE = 1000
 _CONFLICT_TRIES = 3
+_MAX_COPY_BYTES = 5 << 30  # more than this no request of S3's copies
 
 _Data = TypeVar("_Data", bound=Sized)
 
@@ -121,11 +118,14 @@ class S3Store(Store):
         return None
 
     def upload(self, key: str, n_bytes: int) -> Upload:
+        # With it come http.client and ssl, which a reader has no use for.
+        from prefect_datasets.core.store.s3_upload import S3Upload  # noqa: PLC0415
+
         return S3Upload(self, key, n_bytes, direct=self._may_send_directly())
 
     def copy(self, source: str, target: str) -> None:
         found = self.info(source)
-        if found is not None and found.n_bytes > MAX_COPY_BYTES:
+        if found is not None and found.n_bytes > _MAX_COPY_BYTES:
             self._copy_in_pieces(source, target, found.n_bytes)
             return
         with translating("copy", self, source):
@@ -183,8 +183,7 @@ class S3Store(Store):
     def _open_fast(self, plan: FastPlan) -> FastS3 | None:
         fast = open_fast(self.bucket, plan)
         if fast is None:
-            _log.debug("obstore can't do what the options of %s ask for; s3fs does all", self.url)
-            self._plan = None
+            self._plan = None  # obstore refuses a setting: s3fs does all
         return fast
 
     def _may_send_directly(self) -> bool:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -16,6 +15,8 @@ from prefect_datasets.core.store.base import ObjectInfo
 from prefect_datasets.core.store.s3_options import FastPlan, Settings, settle
 
 if TYPE_CHECKING:
+    import http.client
+
     from typing_extensions import Buffer
 
 _MAX_RETRIES = 5
@@ -133,7 +134,11 @@ def _open(bucket: str, plan: FastPlan, settings: Settings, *, endpoint: str, reg
         retry_config={
             "max_retries": _MAX_RETRIES,
             "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
-            "backoff": {"max_backoff": timedelta(seconds=5)},
+            "backoff": {
+                "init_backoff": timedelta(seconds=0.2),
+                "max_backoff": timedelta(seconds=10),
+                "base": 3,
+            },
         },
         credential_provider=provider,
     )
@@ -152,6 +157,8 @@ def bucket_region(
     bucket: str, default: str, *, connection: http.client.HTTPConnection | None = None
 ) -> str:
     """Return the region that Amazon says a bucket is in; `default` if it doesn't say."""
+    import http.client
+
     domain = "amazonaws.com.cn" if default.startswith("cn-") else "amazonaws.com"
     connection = connection or http.client.HTTPSConnection(f"s3.{default}.{domain}", timeout=5)
     try:

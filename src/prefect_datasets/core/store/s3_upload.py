@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MIN_PIECE_BYTES = 5 << 20  # S3 refuses smaller ones, the last excepted
 PIECE_BYTES = 16 << 20
 MAX_PIECES = 9_500  # S3 allows 10,000
-MAX_COPY_BYTES = 5 << 30  # more than this no request of S3's copies
 _SEND_SECONDS = 300
 
 

@@ -1,13 +1,17 @@
 """The one pool of threads that moves bytes, shared by every store of the process."""
 
+# ruff: noqa: PLC0415 - who reads one object needs no pool, and its modules take 20 ms to load
+
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 MAX_THREADS = 32
 
@@ -46,6 +50,8 @@ def run_all(
 
 def _run(work: Callable[[], None], n_workers: int, *, stop: threading.Event) -> None:
     """Run `work` on so many threads of the pool and raise the first error of any."""
+    from concurrent.futures import wait
+
     futures = [_shared_pool().submit(work) for _ in range(n_workers)]
     try:
         wait(futures)
@@ -58,6 +64,8 @@ def _run(work: Callable[[], None], n_workers: int, *, stop: threading.Event) -> 
 
 
 def _shared_pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
     global _pool  # noqa: PLW0603 - one pool for the process is the purpose
     with _lock:
         if _pool is None:

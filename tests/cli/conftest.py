@@ -60,14 +60,14 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def spawn(environment: dict[str, str], tmp_path: Path) -> Run:
+def spawn(tmp_path: Path) -> Run:
     """Run the installed program, as a shell does."""
 
     def run_there(*arguments: object, env: Mapping[str, str] | None = None) -> Done:
         done = subprocess.run(
             ["prefect-datasets", *map(str, arguments)],
             cwd=tmp_path,
-            env={**environment, **(env or {})},
+            env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -21,7 +21,7 @@ V1 = "dataset://pets/v1"
 
 
 def on_a_terminal(command: list[str], env: dict[str, str], *, columns: int) -> tuple[int, str, str]:
-    """Run with standard error on a terminal; return exit code, standard output and the terminal's."""
+    """Run with standard error on a terminal; return exit code, standard output, terminal output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     sized = {**env, "COLUMNS": str(columns)}

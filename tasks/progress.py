@@ -4,6 +4,7 @@ The engine calls from its worker threads; nothing here waits for the network in 
 thread of its own moves the artifact, every few seconds, and dies with the block that started it.
 """
 
+import logging
 import threading
 import time
 import uuid
@@ -16,9 +17,12 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from prefect_datasets.core.progress import NoProgress, Progress, format_bytes
+from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.progress import Progress, format_bytes
 from prefect_datasets.tasks import artifacts
 from prefect_datasets.tasks.run import Run, current_run
+
+_log = logging.getLogger("prefect_datasets")
 
 SECONDS_BETWEEN_UPDATES = 2.0
 _STEPS = 10
@@ -129,12 +133,14 @@ class RunProgress:
         self.run.logger.warning(message)
 
     def _keep_moving(self) -> None:
+        if self._ending.wait(SECONDS_BETWEEN_UPDATES):
+            return
         # Settings of its own make it a client of its own: the run's is not made for two threads.
         with get_client(sync_client=True, httpx_settings={}) as client:
+            self._move(client)
             while not self._ending.wait(SECONDS_BETWEEN_UPDATES):
                 self._move(client)
-            if self._artifact is not None:
-                self._move(client)
+            self._move(client)
 
     def _move(self, client: SyncPrefectClient) -> None:
         if not self._gauge.what:
@@ -169,9 +175,20 @@ class Share:
         self._total = n_files, n_bytes
         self._lock = threading.Lock()
         self._done = 0, 0
+        self._given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """Let the task not begin, if it has not yet: another one failed."""
+        self._given_up.set()
 
     def restart(self) -> None:
-        """Count nothing as done: the task begins, perhaps once more."""
+        """Count nothing as done: the task begins, perhaps once more.
+
+        Raises:
+            DatasetError: It has been given up.
+        """
+        if self._given_up.is_set():
+            raise DatasetError("Not begun, because another part of the work failed")
         self._move_to(0, 0)
 
     def advance(self, *, n_files: int, n_bytes: int) -> None:
@@ -211,6 +228,20 @@ class _TaskProgress:
         self._run.logger.warning(message)
 
 
+class _LogProgress:
+    """Progress outside a run: what is said goes to Python's log."""
+
+    def start(self, what: str, *, n_files: int, n_bytes: int) -> None: ...
+
+    def advance(self, *, n_files: int, n_bytes: int) -> None: ...
+
+    def note(self, message: str) -> None:
+        _log.info(message)
+
+    def warn(self, message: str) -> None:
+        _log.warning(message)
+
+
 # Tasks get no live objects, which could not travel to other processes, but a name. In the process
 # of the flow it leads to the task's share; in any other to nothing, and the flow counts the share
 # when the task is done.
@@ -238,7 +269,7 @@ def progress_of_task(share: str = "") -> Generator[Progress]:
     """
     run = current_run()
     if run is None:
-        yield NoProgress()
+        yield _LogProgress()
     elif (own := _shares.get(share)) is not None:
         own.restart()
         yield _TaskProgress(own, run)

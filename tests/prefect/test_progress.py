@@ -13,7 +13,8 @@ import pytest
 from prefect import flow
 from prefect.runtime import flow_run
 
-from prefect_datasets.core.progress import NoProgress, Progress
+from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.tasks import artifacts, progress
 from prefect_datasets.tasks.progress import Gauge, RunProgress, Share, progress_of_task, shared
 from prefect_datasets.tasks.run import Run
@@ -196,8 +197,16 @@ def test_an_api_that_is_gone_costs_one_line(
     assert len(lines) == 1
 
 
-def test_outside_a_run_nobody_is_told() -> None:
+def test_outside_a_run_what_is_said_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with progress_of_task() as here:
-        quiet: Progress = here
-        quiet.advance(n_files=1, n_bytes=1)
-    assert isinstance(here, NoProgress)
+        here.start("fetching", n_files=1, n_bytes=1)
+        here.advance(n_files=1, n_bytes=1)
+        here.warn("look here")
+    assert caplog.messages == ["look here"]
+
+
+def test_a_share_that_is_given_up_does_not_begin() -> None:
+    share = Share(Counted(), n_files=1, n_bytes=1)
+    share.give_up()
+    with pytest.raises(DatasetError, match="another part"):
+        share.restart()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
+import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -27,7 +30,9 @@ from prefect_datasets.core.errors import (
     InvalidMetadataError,
     StoreError,
 )
-from prefect_datasets.flows import publish as flows_publish
+from prefect_datasets.core.plan_publish import plan_directory
+from prefect_datasets.core.store import open_store
+from prefect_datasets.flows import spread
 from prefect_datasets.tasks import package as package_module
 from tests.prefect import observe
 
@@ -40,7 +45,7 @@ def draw_images(out: Path, *, n_files: int = 4) -> None:
     for number in range(n_files):
         file = out / ("cats", "dogs")[number % 2] / f"{number}.jpg"
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(bytes([number]) * (100 + number))
+        file.write_bytes(bytes([number % 256]) * (100 + number))
 
 
 @pytest.fixture
@@ -272,7 +277,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], list[int]]
 
         monkeypatch.setattr(package_module, "publish_part", publish_at_second)
         without_delay = package_module.package_version.with_options(retry_delay_seconds=0)
-        monkeypatch.setattr(flows_publish, "package_version", without_delay)
+        monkeypatch.setattr(spread, "package_version", without_delay)
         return attempts
 
     return fail_with
@@ -285,6 +290,31 @@ def test_what_may_succeed_later_is_tried_again(
     _, (version,) = prepare("v1", store)
     assert len(attempts) == 2
     assert version.n_files == 4
+
+
+def test_after_a_failure_the_rest_does_not_begin(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def fails(*_: Any, **__: Any) -> Any:
+        begun.append(1)
+        time.sleep(0.1)
+        raise AlreadyPublishedError("It exists", subject="dataset://x/y")
+
+    monkeypatch.setattr(package_module, "publish_part", fails)
+    with pytest.raises(AlreadyPublishedError):
+        prepare("v1", store, n_files=40, max_package_bytes=1)
+    assert len(begun) < 40
+
+
+def test_a_part_travels_without_the_others(tmp_path: Path) -> None:
+    draw_images(tmp_path, n_files=1000)
+    whole, *_ = plan_directory(tmp_path, store=open_store("memory://")).loose
+    part = replace(whole, rows=whole.rows.slice(10, 2))
+    alone = spread._alone(part)
+    assert alone.rows.equals(part.rows)
+    assert len(pickle.dumps(alone)) < len(pickle.dumps(whole)) / 10
 
 
 def test_what_can_not_succeed_is_not_tried_again(
@@ -351,5 +381,5 @@ def test_a_saved_block_is_named_in_the_summary(tmp_path: Path) -> None:
     ("n_parts", "lengths"), [(0, []), (1, [1]), (3, [1, 1, 1]), (7, [3, 3, 1])]
 )
 def test_there_are_never_too_many_task_runs(n_parts: int, lengths: list[int]) -> None:
-    found = flows_publish.batches(range(n_parts), most=3)  # pyright: ignore[reportArgumentType]
+    found = spread.batches(range(n_parts), most=3)  # pyright: ignore[reportArgumentType]
     assert [len(batch) for batch in found] == lengths

@@ -19,6 +19,7 @@ from prefect_datasets.core import leases
 from prefect_datasets.core.cache import Ready, Selection
 from prefect_datasets.core.columns import Int64s, digest_matrix, pick, take
 from prefect_datasets.core.crew import Task, work_through
+from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.fetch import Fetcher, Members
 from prefect_datasets.core.folders import lock_folders
 from prefect_datasets.core.hands import Hands
@@ -144,6 +145,7 @@ class _Making:
         cost: CostModel,
     ) -> None:
         self._record = record
+        self._selection = selection
         self._attempt = attempt
         self._cost = cost
         self._progress = progress
@@ -183,6 +185,7 @@ class _Making:
         self._progress.start("fetching", n_files=record.n_files, n_bytes=record.n_bytes)
         tool = partial(Hands, self._attempt.files)
         work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
+        self._check_selection()
         lock_folders(self._attempt.files)
         return Ready(
             uri=str(record.uri),
@@ -195,6 +198,14 @@ class _Making:
             boot=leases.this_boot(),
         )
 
+    def _check_selection(self) -> None:
+        if self._n_files == 0 and not self._tables.matches_any:
+            raise NotFoundError(
+                f"No file matches {' or '.join(self._selection.include)}",
+                subject=str(self._record.uri),
+                hint="`prefect-datasets files` lists them; `**` matches across folders.",
+            )
+
     # -- planning ---------------------------------------------------------------------------
 
     def _needs(self) -> tuple[int, int]:
@@ -204,6 +215,8 @@ class _Making:
             plan = self._plan(index)
             n_bytes += int(plan.members.sizes[plan.fetch].sum())
             n_files += len(plan.rows)
+        for source in self._sources:
+            source.give_back_unused()
         return n_bytes, n_files
 
     def _plan(self, index: int) -> PartPlan:

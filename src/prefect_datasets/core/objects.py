@@ -130,7 +130,7 @@ def _build(
 
 def _tasks(fetcher: Fetcher, items: tuple[Item, ...], rows: Int64s) -> Iterator[Task[Hands]]:
     # Objects with a known digest apart: a column is known for all rows or for none.
-    known = np.array([bool(items[row].sha256) for row in rows.tolist()], np.bool_)
+    known = np.array([bool(items[int(row)].sha256) for row in rows], np.bool_)
     for some, is_known in ((rows[known], True), (rows[~known], False)):
         if len(some):
             members = _members(items, is_known=is_known)

@@ -66,12 +66,18 @@ class PartTables:
         self._elsewhere = elsewhere
         self._globs = Globs(selection.include) if selection.include else None
         self._weights: dict[int, int] | None = None
+        self._n_included = 0
         self.n_fetched_bytes = 0
 
     @property
     def indexes(self) -> list[int]:
         """The parts that may hold selected files."""
         return parts_of(self._record, self._selection)
+
+    @property
+    def matches_any(self) -> bool:
+        """Whether any file has a wanted name, in this shard or another; known after all loads."""
+        return self._globs is None or self._n_included > 0
 
     def load(self, index: int) -> tuple[Members, Int64s]:
         """Return a part's columns and its selected rows, and keep its table."""
@@ -107,7 +113,9 @@ class PartTables:
     def _included(self, table: pa.Table) -> Int64s:
         if self._globs is None:
             return np.arange(table.num_rows, dtype=np.int64)
-        return np.flatnonzero(mask(self._globs.filter(table["path"])))
+        rows = np.flatnonzero(mask(self._globs.filter(table["path"])))
+        self._n_included += len(rows)
+        return rows
 
     def _all_weights(self) -> dict[int, int]:
         """Return what the selected files of each part weigh in the division into shards."""

@@ -88,30 +88,35 @@ def plan_prune(
     """
     total = sum(candidate.n_bytes for candidate in candidates)
     wanted = free_bytes if max_bytes is None else max(free_bytes, total - max_bytes)
+    reasons = [_why_kept(candidate, now, unused_seconds) for candidate in candidates]
+    both = list(zip(candidates, reasons, strict=True))
+    wanted -= sum(candidate.n_bytes for candidate, why in both if not why)
     frees: list[Candidate] = []
     keeps: list[tuple[Candidate, str]] = []
-    for candidate in candidates:
-        age = now - candidate.last_used
-        if why := _why_kept(candidate, age, unused_seconds, is_wanted=wanted > 0):
+    for candidate, why in both:
+        if why in _MAY_GO and wanted > 0:
+            wanted -= candidate.n_bytes
+            frees.append(candidate)
+        elif why:
             keeps.append((candidate, why))
         else:
             frees.append(candidate)
-            wanted -= candidate.n_bytes
     return Prune(tuple(frees), tuple(keeps))
 
 
-def _why_kept(
-    candidate: Candidate, age: float, unused_seconds: float | None, *, is_wanted: bool
-) -> str:
+_MAY_GO = ("used lately", "there is room")
+
+
+def _why_kept(candidate: Candidate, now: float, unused_seconds: float | None) -> str:
+    """Return why a candidate stays, for now; empty if it goes in any case."""
+    age = now - candidate.last_used
     if candidate.in_use:
         return "in use"
     if candidate.entry is None:
         return "" if age >= DAY_SECONDS else "a resolve can go on with it"
-    if unused_seconds is not None and age >= unused_seconds:
-        return ""
-    if is_wanted:
-        return ""
-    return "there is room" if unused_seconds is None else "used lately"
+    if unused_seconds is None:
+        return "there is room"
+    return "" if age >= unused_seconds else "used lately"
 
 
 def survey(cache: Cache, *, now: float | None = None) -> list[Candidate]:

@@ -25,20 +25,23 @@ _READ_SECONDS = 0.5e-6
 
 
 class Source:
-    """A tree, leased, whose files are found by digest.
+    """A tree whose files are found by digest; leased from its first use on.
 
     Args:
+        cache: The cache it is in.
         entry: The tree.
-        lease: The lease on it.
     """
 
-    def __init__(self, entry: Entry, lease: Path) -> None:
+    def __init__(self, cache: Cache, entry: Entry) -> None:
+        ready = entry.read_ready()
         self.files = entry.files
         self.tables = entry.parts
-        self.n_files = 0
+        self.n_files = ready.n_files if ready else 0
+        self._cache = cache
         self._entry = entry
-        self._lease = lease
-        self._paths: pa.Array | None = None
+        self._lease: Path | None = None
+        self._is_used = False
+        self._paths: pa.Array = pa.nulls(0, pa.string())
         self._index: DigestIndex | None = None
 
     @property
@@ -57,57 +60,51 @@ class Source:
 
     def find(self, sizes: Int64s, digests: npt.NDArray[np.uint8]) -> Int64s:
         """Return for each wanted file a row here that has the same bytes, or -1."""
+        if self._lease is None:
+            self._lease = self._cache.lease(self._entry)
         if self._index is None:
-            self._load()
-        assert self._index is not None
-        return self._index.find(sizes, digests)
+            self._index = self._load()
+        found = self._index.find(sizes, digests)
+        self._is_used = self._is_used or bool((found >= 0).any())
+        return found
 
     def paths(self, rows: Int64s) -> pa.Array:
         """Return the paths of rows."""
-        assert self._paths is not None
         return take(self._paths, rows)
 
-    def _load(self) -> None:
+    def _load(self) -> DigestIndex:
         import pyarrow.parquet as pq  # noqa: PLC0415  (slow; not every version has a source)
 
+        is_there = self._lease is not None and self._entry.read_ready() is not None
         names = sorted(self._entry.parts.glob("*.parquet"), key=lambda path: int(path.stem))
         columns = ["path", "size", "sha256"]
         tables = [pq.ParquetFile(name).read(columns=columns, use_threads=False) for name in names]
-        rows = pa.concat_tables(tables) if tables else None
-        if rows is None or not rows.num_rows:
-            self._paths = pa.nulls(0, pa.string())
-            self._index = DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
-            return
+        if not is_there or not tables:
+            return DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
+        rows = pa.concat_tables(tables)
         self._paths = one_array(rows["path"])
-        digests = digest_matrix(rows["sha256"])
-        self._index = DigestIndex(numbers(rows["size"]), digests)
+        return DigestIndex(numbers(rows["size"]), digest_matrix(rows["sha256"]))
+
+    def give_back_unused(self) -> None:
+        """End the lease if no file was found here, so that the tree may go to make room."""
+        if not self._is_used:
+            self.give_back()
 
     def give_back(self) -> None:
         """End the lease."""
-        leases.give_back(self._lease)
+        if self._lease is not None:
+            leases.give_back(self._lease)
+            self._lease = None
 
 
 def find_sources(cache: Cache, entry: Entry, record: VersionRecord) -> list[Source]:
-    """Return trees to link from, leased, the most promising first.
+    """Return trees to link from, the most promising first.
 
     Those are selections of the same version, then the version it was made from, then whatever of
     the dataset was used last.
     """
-    found: list[Source] = []
-    for other in _ranked(cache, entry, record):
-        lease = cache.lease(other)
-        if lease is None:
-            continue
-        ready = other.read_ready()
-        if ready is None:
-            leases.give_back(lease)
-            continue
-        source = Source(other, lease)
-        source.n_files = ready.n_files
-        found.append(source)
-        if len(found) == _MOST_SOURCES:
-            break
-    return found
+    ranked = _ranked(cache, entry, record)
+    return [Source(cache, other) for other in ranked if other.ready.exists()][:_MOST_SOURCES]
 
 
 def _ranked(cache: Cache, entry: Entry, record: VersionRecord) -> list[Entry]:

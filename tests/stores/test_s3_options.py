@@ -201,6 +201,19 @@ def test_odd_keys_of_others_are_read_through_s3fs(ministack: Served, fresh_prefi
     assert found.n_bytes == 3
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_listings_go_on_past_odd_keys_and_leave_out_marks(
+    ministack: Served, fresh_prefix: str, fast: bool
+) -> None:
+    store = open_store(f"{ministack.url}/{fresh_prefix}", {**ministack.options, "fast": fast})
+    assert isinstance(store, S3Store)
+    written = ["a", "b/../c", "b//d", "b/e", "empty", "f\tg", "z"]
+    for key in [*written, "b/mark/", "only-a-mark/"]:
+        body = b"" if key in ("empty", "b/mark/", "only-a-mark/") else b"x"
+        store.s3fs.call("put_object", Key=f"{fresh_prefix}/{key}", Body=body)
+    assert [found.key for found in store.list("")] == sorted(written)
+
+
 def test_opening_and_reading_is_quick_and_imports_no_botocore(
     seaweedfs: Served, fresh_prefix: str
 ) -> None:

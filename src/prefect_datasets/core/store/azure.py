@@ -44,8 +44,9 @@ class AzureStore(FsspecStore):
         ).by_page()
         for page in self._walk(pages, prefix):
             for blob in page:
-                key = blob.name.removeprefix(root)
-                yield ObjectInfo(key, int(blob.size), blob.last_modified.timestamp())
+                if not blob.name.endswith("/"):
+                    key = blob.name.removeprefix(root)
+                    yield ObjectInfo(key, int(blob.size), blob.last_modified.timestamp())
 
     def list_folders(self, prefix: str) -> list[str]:
         container, folder = self._container(prefix)

@@ -186,7 +186,10 @@ class Store(ABC):
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield every object below the folder `prefix`, at any depth, in no certain order."""
+        """Yield every object below the folder `prefix`, at any depth, in no certain order.
+
+        Empty objects that only mark a folder, as web consoles make them, are left out.
+        """
 
     @abstractmethod
     def list_folders(self, prefix: str) -> list[str]:

@@ -37,8 +37,9 @@ class GcsStore(FsspecStore):
         root = self._names("")[1]
         for page in self._pages(prefix):
             for found in page.get("items", ()):
-                key = found["name"].removeprefix(root)
-                yield ObjectInfo(key, int(found["size"]), _modified(found))
+                if not found["name"].endswith("/"):
+                    key = found["name"].removeprefix(root)
+                    yield ObjectInfo(key, int(found["size"]), _modified(found))
 
     def list_folders(self, prefix: str) -> list[str]:
         pages = self._pages(prefix, delimiter="/")

@@ -83,9 +83,7 @@ class LocalStore(Store):
         folders = [folder_prefix(prefix)]
         while folders:
             folder = folders.pop()
-            with translating("list", self, folder):
-                entries = self._entries(folder)
-            for entry in entries:
+            for entry in self._entries(folder):
                 key = folder + entry.name
                 if entry.is_dir():
                     folders.append(f"{key}/")
@@ -93,9 +91,8 @@ class LocalStore(Store):
                     yield found
 
     def list_folders(self, prefix: str) -> list[str]:
-        with translating("list", self, prefix):
-            entries = self._entries(folder_prefix(prefix))
-            return sorted(entry.name for entry in entries if entry.is_dir())
+        entries = self._entries(folder_prefix(prefix))
+        return sorted(entry.name for entry in entries if entry.is_dir())
 
     def write(self, key: str, data: Buffer) -> None:
         with translating("write", self, key):
@@ -148,12 +145,16 @@ class LocalStore(Store):
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
-    def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
-        try:
-            with os.scandir(self._path(folder)) as entries:
-                return [entry for entry in entries if not entry.name.startswith(TEMPORARY)]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        with translating("list", self, folder):
+            try:
+                entries = os.scandir(self._path(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            with entries:
+                for entry in entries:
+                    if not entry.name.startswith(TEMPORARY):
+                        yield entry
 
     def _open_temporary(self, key: str) -> tuple[int, str]:
         folder = os.path.dirname(self._path(key))

@@ -91,14 +91,16 @@ class S3Store(Store):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with translating("list", self, prefix):
-            for found in self._client().list(self._prefix + folder_prefix(prefix)):
-                key = found.key.removeprefix(self._prefix)
-                yield ObjectInfo(key, found.n_bytes, found.modified)
+            for found in self._listed(self._prefix + folder_prefix(prefix)):
+                if not found.key.endswith("/"):
+                    key = found.key.removeprefix(self._prefix)
+                    yield ObjectInfo(key, found.n_bytes, found.modified)
 
     def list_folders(self, prefix: str) -> list[str]:
         with translating("list", self, prefix):
             folders = self._client().list_folders(self._prefix + folder_prefix(prefix))
-        return sorted(folder.rstrip("/").rpartition("/")[2] for folder in folders)
+        names = {folder.rstrip("/").rpartition("/")[2] for folder in folders}
+        return sorted(names - {""})
 
     def write(self, key: str, data: Buffer) -> None:
         with translating("write", self, key):
@@ -145,6 +147,23 @@ class S3Store(Store):
             for one in stale:
                 self.s3fs.call("abort_multipart_upload", Key=one["Key"], UploadId=one["UploadId"])
         return len(stale)
+
+    def _listed(self, root: str) -> Iterator[ObjectInfo]:
+        """Yield what is below `root`; obstore goes as far as it can, s3fs from there on."""
+        last, fast = "", self._fast_client()
+        try:
+            for found in fast.list(root) if fast else ():
+                # The mark of a folder, an empty object `folder/`, comes without its `/`.
+                if fast and found.n_bytes == 0 and fast.info(found.key) is None:
+                    continue
+                last = found.key
+                yield found
+        except Exception as error:
+            if "invalid path" not in str(error):
+                raise
+            fast = None
+        if fast is None:
+            yield from self.s3fs.list(root, start_after=last)
 
     def _open_uploads(self) -> Iterator[dict[str, Any]]:
         marker: dict[str, str] = {}

@@ -73,9 +73,9 @@ class S3fsS3:
             return None
         return ObjectInfo(key, found["ContentLength"], found["LastModified"].timestamp())
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield all objects below a folder, a page at a time."""
-        for page in self._pages(prefix):
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects below a folder, a page at a time, in order from `start_after` on."""
+        for page in self._pages(prefix, **({"StartAfter": start_after} if start_after else {})):
             for found in page.get("Contents", ()):
                 modified = found["LastModified"].timestamp()
                 yield ObjectInfo(found["Key"], found["Size"], modified)

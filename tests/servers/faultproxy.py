@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -51,9 +52,12 @@ class Rule:
 
 
 class FaultProxy:
-    """Listens on a free port while the block runs; `url` is its address."""
+    """Listens on a free port while the block runs; `url` is its address.
 
-    def __init__(self, endpoint: str) -> None:
+    With `tls` it speaks TLS to the client and plain HTTP to the store.
+    """
+
+    def __init__(self, endpoint: str, *, tls: ssl.SSLContext | None = None) -> None:
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         proxy, upstream = self, urlsplit(endpoint).netloc
@@ -68,7 +72,9 @@ class FaultProxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def fail(
         self, method: str, action: Action, *, path: str = "", times: int = 1, status: int = 503

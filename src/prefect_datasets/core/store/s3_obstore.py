@@ -43,6 +43,15 @@ class FastS3:
         settings = settle(plan)
         self.endpoint, self.region = _address(bucket, settings)
         self._store = _open(bucket, plan, settings, endpoint=self.endpoint, region=self.region)
+        self.trusts_server = not settings.authorities or self._trusts_server()
+
+    def _trusts_server(self) -> bool:
+        """Whether obstore takes the server's certificate: not one that signed itself."""
+        try:
+            _obstore().head(self._store, "@probe/none")
+        except Exception as error:  # noqa: BLE001 - the first use tells of everything else
+            return "InvalidCertificate" not in str(error)
+        return True
 
     def read(self, key: str) -> memoryview:
         """Return a whole object."""
@@ -88,7 +97,7 @@ class FastS3:
 
 
 def open_fast(bucket: str, plan: FastPlan) -> FastS3 | None:
-    """Open a bucket, or return None where obstore refuses a setting.
+    """Open a bucket, or return None where obstore refuses a setting or the certificate.
 
     Raises:
         AccessDeniedError: There are no credentials.
@@ -96,13 +105,14 @@ def open_fast(bucket: str, plan: FastPlan) -> FastS3 | None:
     global _owner  # noqa: PLW0603 - belongs to the process, as obstore's threads do
     _owner = os.getpid()
     try:
-        return FastS3(bucket, plan)
+        fast = FastS3(bucket, plan)
     except DatasetError:
         raise
     except Exception as error:
         if type(error).__module__.startswith("obstore"):
             return None
         raise
+    return fast if fast.trusts_server else None
 
 
 def _open(bucket: str, plan: FastPlan, settings: Settings, *, endpoint: str, region: str) -> Any:

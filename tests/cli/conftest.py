@@ -71,7 +71,7 @@ def spawn(tmp_path: Path) -> Run:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)

@@ -34,6 +34,7 @@ _NEEDED = {"sklearn": "scikit-learn", "PIL": "pillow"}
 _NOT_MEANT = ("PREFECT_", "VH_ENABLE_DATASET_VERSION_PACKAGING")
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",  # nothing here is sent anywhere
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # Errors reach the user as ours; the rest of the log would drown the dozen lines of the demo.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -83,7 +84,7 @@ def _check_extra() -> None:
     if missing:
         raise DatasetError(
             f"The demo needs {' and '.join(missing)}",
-            hint='Install them: pip install "prefect-datasets[demo]".',
+            hint='Install with: pip install "prefect-datasets[demo]".',
         )
 
 
@@ -156,7 +157,7 @@ def _own_prefect(home: Path, tell: _Teller) -> Generator[None]:
     for name in [name for name in os.environ if name.startswith(_NOT_MEANT)]:
         del os.environ[name]
     os.environ.update(_SETTINGS, PREFECT_HOME=str(home))
-    tell.say(f"Everything lies in {home.parent}: no account, no server, your profile untouched.")
+    tell.say(f"All that the demo writes lies in {home.parent}; your Prefect profile is not used.")
     tell.begin("starting Prefect")
     began = time.monotonic()
     from prefect.client.orchestration import get_client  # noqa: PLC0415  after the environment is set
@@ -187,8 +188,9 @@ class _Story:
     """
 
     def __init__(self, datasets: Path, tell: _Teller) -> None:
-        self._cache = datasets / "cache"
+        self._store, self._cache = datasets / "store", datasets / "cache"
         self._tell = tell
+        self._whole_bytes = 0  # of the packages published last
 
     def run(self) -> list[Step]:
         """Run them all."""
@@ -208,14 +210,28 @@ class _Story:
         began = time.monotonic()
         (version,) = flow()
         step = Step(name, version.uri, time.monotonic() - began)
-        package = version.packages[0]
-        origin = f" from {version.parent}" if version.parent else ""
-        self._end(
-            step,
-            f"{version.uri}{origin}: {count(version.n_files, 'image')} in "
-            f"{Path(package.key).name} ({format_bytes(package.n_bytes)})",
+        self._whole_bytes = sum(package.n_bytes for package in version.packages)
+        what = (
+            f"{count(version.n_files, 'image')} in {Path(version.packages[0].key).name} "
+            f"({format_bytes(self._whole_bytes)})"
         )
+        self._end(step, f"{what}{self._changes(version)}")
         return step
+
+    def _changes(self, version: DatasetVersion) -> str:
+        """Say what differs from the version that it was made from, if it was."""
+        from prefect_datasets.core.diff import diff  # noqa: PLC0415  pyarrow
+        from prefect_datasets.core.store import open_store  # noqa: PLC0415
+        from prefect_datasets.core.uri import DatasetUri  # noqa: PLC0415
+
+        if not version.parent:
+            return ""
+        old, new = DatasetUri.parse(version.parent), DatasetUri.parse(version.uri)
+        found = diff(open_store(str(self._store)), old, new)
+        return (
+            f": {old.version} with {len(found.changed)} changed, {len(found.added)} added, "
+            f"{len(found.removed)} left out"
+        )
 
     def _train(self, name: str, flow: Callable[[str], float], uri: str) -> Step:
         self._tell.begin(name)
@@ -225,8 +241,9 @@ class _Story:
         seconds = time.monotonic() - began
         n_bytes, n_linked = (now - then for now, then in zip(self._fetched(), before, strict=True))
         step = Step(name, uri, seconds, n_bytes, n_linked, accuracy)
-        linked = f", linked {count(n_linked, 'image')} that were here" if n_linked else ""
-        came = f"fetched {format_bytes(n_bytes)}{linked}" if n_bytes else "all from the cache"
+        linked = f", linked {n_linked:,} that were here" if n_linked else ""
+        fetched = f"fetched {format_bytes(n_bytes)} of {format_bytes(self._whole_bytes)}{linked}"
+        came = fetched if n_bytes else "fetched nothing, all was here"
         self._end(step, f"{came}: accuracy {accuracy:.1%}")
         return step
 
@@ -249,29 +266,19 @@ class _Story:
 def _how_to_look(datasets: Path) -> str:
     store = datasets / "store"
     (package,) = store.glob("outputs/*/packages/digits/v1/*.vhpkgzip")
+    v1, v2, at = "dataset://digits/v1", "dataset://digits/v2", ("--store", str(store))
+    to = ("--to", str(datasets.parent.parent / "digits"), "--cache-dir", str(datasets / "cache"))
     commands = [
-        ["prefect-datasets", "list", "digits", "--store", str(store)],
-        [
-            "prefect-datasets",
-            "diff",
-            *(f"dataset://digits/v{n}" for n in (1, 2)),
-            "--store",
-            str(store),
-        ],
-        [
-            "prefect-datasets",
-            "resolve",
-            "dataset://digits/v2",
-            "--to",
-            "digits",
-            "--store",
-            str(store),
-        ],
-        ["python", "-m", "zipfile", "--list", str(package)],
+        ["prefect-datasets", "list", "digits", *at],
+        ["prefect-datasets", "diff", v1, v2, *at],
+        ["prefect-datasets", "resolve", v2, *to, *at],
+        [sys.executable, "-m", "zipfile", "--list", str(package)],
     ]
     lines = "\n".join(f"  {shlex.join(command)}" for command in commands)
-    cache = f"The extracted images lie in {datasets / 'cache'}."
-    return f"\nThe bytes lie in {store}.\n{cache}\nLook at them:\n{lines}"
+    return (
+        f"\nThe packages, tables and single images lie in {store},\n"
+        f"what was fetched in {datasets / 'cache'}. Look at them:\n{lines}"
+    )
 
 
 def _seconds(began: float) -> str:

@@ -1,6 +1,6 @@
 """Make inputs available: `resolve_inputs` in code, `warm_cache` as a deployment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prefect import flow
@@ -14,7 +14,7 @@ from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.core.store_spec import identity
 from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
 from prefect_datasets.flows.templates import fill
-from prefect_datasets.tasks.pins import note_input, pin, pinned
+from prefect_datasets.tasks.pins import Answer, keep, pinned
 from prefect_datasets.tasks.resolve import resolve_input
 from prefect_datasets.tasks.run import Run, current_run
 
@@ -57,12 +57,23 @@ def resolve_inputs(
     block = choose_store(store)
     globs = (include,) if isinstance(include, str) else tuple(include or ())
     selection = Selection(include=globs, shard=shard)
+    run = current_run()
     folders: dict[str, Path] = {}
+    answers: list[Answer] = []
     for name, uris in inputs.items():
-        wanted = [uris] if isinstance(uris, str) else list(uris)
-        folders[name] = _resolve(
-            name, wanted, block, selection, link, keep_directories or "full"
-        ).path
+        asked = [fill(uri) for uri in ([uris] if isinstance(uris, str) else uris)]
+        resolved = _call(run)(
+            name,
+            [_as_pinned(run, uri, block) for uri in asked],
+            store=block,
+            selection=selection,
+            link=link,
+            keep_directories=keep_directories or "full",
+        )
+        folders[name] = resolved.path
+        answers += _answers(name, asked, resolved, block)
+    if run is not None:
+        _tell(run, answers)
     return folders
 
 
@@ -81,30 +92,9 @@ def warm_cache(
     return {uri: str(path) for uri, path in resolved.items()}
 
 
-def _resolve(
-    name: str,
-    uris: Sequence[str],
-    block: DatasetStore,
-    selection: Selection,
-    link: LinkMode,
-    keep_directories: KeepDirectories,
-) -> ResolvedInput:
-    run = current_run()
-    asked = [fill(uri) for uri in uris]
-    wanted = [_as_pinned(run, uri, block) for uri in asked]
-    # Never submitted: the caller reads the files on this machine.
-    resolve = resolve_input if run is not None and run.can_submit else resolve_input.fn
-    resolved = resolve(
-        name,
-        wanted,
-        store=block,
-        selection=selection,
-        link=link,
-        keep_directories=keep_directories,
-    )
-    if run is not None:
-        _remember(run, name, asked, resolved, block)
-    return resolved
+def _call(run: Run | None) -> Callable[..., ResolvedInput]:
+    """Return the task where there is a flow; it is not submitted: the files are read right here."""
+    return resolve_input if run is not None and run.can_submit else resolve_input.fn
 
 
 def _as_pinned(run: Run | None, uri: str, block: DatasetStore) -> str:
@@ -114,27 +104,34 @@ def _as_pinned(run: Run | None, uri: str, block: DatasetStore) -> str:
     return str(found) if found else uri
 
 
-def _remember(
-    run: Run, name: str, asked: Sequence[str], resolved: ResolvedInput, block: DatasetStore
-) -> None:
-    """Keep what the input was, and say so."""
-    versions = iter(resolved.trees)
-    uris: list[str] = []
+def _answers(
+    name: str, asked: Sequence[str], resolved: ResolvedInput, block: DatasetStore
+) -> Iterator[Answer]:
+    trees, objects = iter(resolved.trees), iter(resolved.objects)
+    store = identity(block.spec())
     for uri in asked:
-        if not is_dataset_uri(uri):
-            uris.append(uri)
-            continue
-        tree = next(versions)
-        uris.append(str(tree.uri))
-        if str(tree.uri) != uri:
-            pin(run, DatasetUri.parse(uri), tree.uri, store=identity(block.spec()))
-        how = "from the cache" if tree.is_warm else f"{format_bytes(tree.n_fetched_bytes)} fetched"
+        found = next(trees) if is_dataset_uri(uri) else next(objects)
+        yield Answer(
+            name=name,
+            asked=uri,
+            resolved=str(found.uri),
+            store=store,
+            n_files=found.n_files,
+            n_bytes=found.n_bytes,
+            n_fetched_bytes=found.n_fetched_bytes,
+        )
+
+
+def _tell(run: Run, answers: Sequence[Answer]) -> None:
+    """Keep and show what the inputs were."""
+    for answer in answers:
+        fetched = answer.n_fetched_bytes
         run.logger.info(
             "%s: %s, %s files, %s, %s",
-            name,
-            tree.uri,
-            f"{tree.n_files:,}",
-            format_bytes(tree.n_bytes),
-            how,
+            answer.name,
+            answer.resolved,
+            f"{answer.n_files:,}",
+            format_bytes(answer.n_bytes),
+            f"{format_bytes(fetched)} fetched" if fetched else "from the cache",
         )
-    note_input(run, name, uris)
+    keep(run, answers)

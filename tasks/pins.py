@@ -1,23 +1,70 @@
-"""Which version each alias meant in a flow run: answered once, and kept for all its attempts.
+"""What the inputs of a flow run were: shown in the UI, and the same for all its attempts.
 
-The answers are labels of the flow run on the Prefect server, because a retry may run on another
-machine. `latest` so is the same version for every input of the run, and for its next attempt.
+`latest` and aliases are looked up once in a run. The answers lie in a table artifact of the run on
+the Prefect server, because a retry may run on another machine.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 
+from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.core.uri import DatasetUri
-from prefect_datasets.tasks.artifacts import unless_the_api_is_gone
-from prefect_datasets.tasks.run import Run, read_flow_run
+from prefect_datasets.tasks import artifacts
+from prefect_datasets.tasks.run import Run, run_count
 
-_PREFIX = "prefect-datasets.resolved "
+KEY = "resolved-inputs"
 
-# What this process knows: read once for each run, and all there is where the API does not answer.
-_known: dict[UUID, dict[str, str]] = {}
+_MOST_ROWS = 1_000
+
+# What this process knows, and all there is where the API does not answer: for each run the version
+# behind each (URI, store).
+_known: dict[UUID, dict[tuple[str, str], str]] = {}
 _inputs: dict[UUID, dict[str, list[str]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one URI of an input stood for.
+
+    Attributes:
+        name: Name of the input.
+        asked: The URI as it was asked for.
+        resolved: The same with its alias resolved.
+        store: Identity of the store, because two stores may have datasets of one name.
+        n_files: Number of files.
+        n_bytes: Sum of their sizes.
+        n_fetched_bytes: Bytes that were fetched now.
+    """
+
+    name: str
+    asked: str
+    resolved: str
+    store: str
+    n_files: int
+    n_bytes: int
+    n_fetched_bytes: int
+
+    def row(self) -> dict[str, artifacts.Cell]:
+        """Return the answer as people read it."""
+        return {
+            "input": self.name,
+            "asked for": self.asked,
+            "resolved to": self.resolved,
+            "files": self.n_files,
+            "size": format_bytes(self.n_bytes),
+            "fetched": format_bytes(self.n_fetched_bytes),
+            "store": self.store,
+        }
 
 
 def pinned(run: Run, uri: DatasetUri, *, store: str) -> DatasetUri | None:
@@ -26,35 +73,28 @@ def pinned(run: Run, uri: DatasetUri, *, store: str) -> DatasetUri | None:
     Args:
         run: The run.
         uri: The version, alias or `latest` that was asked for.
-        store: The store's identity: two stores may have datasets of one name.
+        store: The store's identity.
     """
     if run.flow_run_id is None:
         return None
     if run.flow_run_id not in _known:
-        _known[run.flow_run_id] = {}
-        with unless_the_api_is_gone(run.logger, "What earlier attempts resolved"):
-            _known[run.flow_run_id] = _read(run.flow_run_id)
-    found = _known[run.flow_run_id].get(_name(uri, store))
+        _known[run.flow_run_id] = _read(run, run.flow_run_id)
+    found = _known[run.flow_run_id].get((str(uri), store))
     return DatasetUri.parse(found) if found is not None else None
 
 
-def pin(run: Run, uri: DatasetUri, version: DatasetUri, *, store: str) -> None:
-    """Keep that `uri` stands for `version` in this flow run."""
-    if run.flow_run_id is None:
+def keep(run: Run, answers: Sequence[Answer]) -> None:
+    """Keep what inputs of the run were, and show it."""
+    if run.flow_run_id is None or not answers:
         return
-    name = _name(uri, store)
-    _known.setdefault(run.flow_run_id, {})[name] = str(version)
-    with (
-        unless_the_api_is_gone(run.logger, f"What {uri} stands for"),
-        get_client(sync_client=True) as client,
-    ):
-        client.update_flow_run_labels(run.flow_run_id, {_PREFIX + name: str(version)})
-
-
-def note_input(run: Run, name: str, uris: Sequence[str]) -> None:
-    """Keep what an input of the run was, for what the run publishes."""
-    if run.flow_run_id is not None:
-        _inputs.setdefault(run.flow_run_id, {})[name] = list(uris)
+    known = _known.setdefault(run.flow_run_id, {})
+    inputs = _inputs.setdefault(run.flow_run_id, {})
+    for answer in answers:
+        known.setdefault((answer.asked, answer.store), answer.resolved)
+        inputs.setdefault(answer.name, []).append(answer.resolved)
+    names = ", ".join(dict.fromkeys(answer.name for answer in answers))
+    rows = [answer.row() for answer in answers[:_MOST_ROWS]]
+    artifacts.create_table(run, key=KEY, rows=rows, description=f"Inputs: {names}")
 
 
 def inputs_of(run: Run) -> dict[str, list[str]]:
@@ -62,14 +102,26 @@ def inputs_of(run: Run) -> dict[str, list[str]]:
     return dict(_inputs.get(run.flow_run_id, {})) if run.flow_run_id is not None else {}
 
 
-def _name(uri: DatasetUri, store: str) -> str:
-    return f"{uri} in {store[:12]}"
+def _read(run: Run, flow_run_id: UUID) -> dict[tuple[str, str], str]:
+    """Return what other processes kept of the run; a run that has just begun has no others."""
+    if run.can_submit and run_count() <= 1:
+        return {}
+    of_run = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[KEY])
+    )
+    found: dict[tuple[str, str], str] = {}
+    with (
+        artifacts.unless_the_api_is_gone(run.logger, "What earlier attempts resolved"),
+        get_client(sync_client=True) as client,
+    ):
+        tables = client.read_artifacts(artifact_filter=of_run)
+        for row in _rows(
+            table.data for table in sorted(tables, key=lambda each: str(each.created))
+        ):
+            found.setdefault((row["asked for"], row["store"]), row["resolved to"])
+    return found
 
 
-def _read(flow_run_id: UUID) -> dict[str, str]:
-    labels = read_flow_run(flow_run_id).labels
-    return {
-        key.removeprefix(_PREFIX): str(value)
-        for key, value in labels.items()
-        if key.startswith(_PREFIX)
-    }
+def _rows(tables: Iterable[Any]) -> Iterable[dict[str, str]]:
+    for table in tables:
+        yield from cast("list[dict[str, str]]", json.loads(table))

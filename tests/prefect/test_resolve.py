@@ -101,6 +101,30 @@ def test_a_second_run_finds_the_cache_warm(store: str) -> None:
         assert lines[0].endswith(how)
 
 
+def test_the_ui_shows_what_the_inputs_were(store: str) -> None:
+    publish("v1", store, aliases=["stable"])
+    run, _ = train(store, ["dataset://my-images/stable"])
+    table = observe.artifact(UUID(run), kind="table")
+    assert table is not None
+    assert (table.key, table.description) == ("resolved-inputs", "Inputs: training-images")
+    (row,) = observe.rows(table)
+    assert row.pop("store")
+    assert row.pop("fetched") != "0 B"
+    assert row == {
+        "input": "training-images",
+        "asked for": "dataset://my-images/stable",
+        "resolved to": "dataset://my-images/v1",
+        "files": 3,
+        "size": "57 B",
+    }
+
+
+def test_plain_urls_are_inputs_too(store: str, tmp_path: Path) -> None:
+    draw_images(tmp_path)
+    _, files = train(store, f"file://{tmp_path}/cats/*.jpg")
+    assert [Path(name).name for name in names(files)] == ["1.jpg", "2.jpg"]
+
+
 def test_only_what_is_named_is_resolved(store: str) -> None:
     publish("v1", store)
     _, cats = train(store, include="cats/*")

@@ -170,7 +170,7 @@ def table(title: str, rounds: Sequence[dict[str, Measured]]) -> str:
     names = sorted(rounds[0], key=lambda name: not name.startswith("prefect-datasets"))
     first = names[0]
     rows = [
-        f"| {title} | seconds | × ours | CPU s | memory MB | disk MB |",
+        f"| {title} | seconds | ratio | CPU s | memory MB | disk MB |",
         "|---|---|---|---|---|---|",
     ]
     for name in names:

@@ -239,7 +239,8 @@ def test_a_linked_tree_outlives_the_one_it_was_linked_from(
         "from prefect_datasets.core.prune import clear\n"
         "from prefect_datasets.core.uri import DatasetUri\n"
         "cache = Cache(pathlib.Path(sys.argv[2]))\n"
-        "resolve_version(DatasetUri('pets', sys.argv[3]), store=StoreSpec(sys.argv[1]), cache=cache)"
+        "uri = DatasetUri('pets', sys.argv[3])\n"
+        "resolve_version(uri, store=StoreSpec(sys.argv[1]), cache=cache)"
     )
     arguments = [sys.executable, "-c", script, store.url, str(tmp_path / "cache")]
     for name in ("v1", "v2"):
@@ -459,7 +460,8 @@ def test_the_longest_unused_goes_for_a_new_one(
         "from prefect_datasets.core.cache import Cache\n"
         "from prefect_datasets.core.uri import DatasetUri\n"
         "cache = Cache(pathlib.Path(sys.argv[2]), max_bytes=330_000)\n"
-        "resolve_version(DatasetUri('pets', sys.argv[3]), store=StoreSpec(sys.argv[1]), cache=cache)"
+        "uri = DatasetUri('pets', sys.argv[3])\n"
+        "resolve_version(uri, store=StoreSpec(sys.argv[1]), cache=cache)"
     )
     cache = Cache(tmp_path / "cache")
     for name in ("v1", "v2", "v1", "v3"):
@@ -480,7 +482,9 @@ def test_what_is_in_use_is_not_taken_for_a_new_one(
     assert tree.path.exists()
 
 
-def test_a_full_disk_keeps_what_was_fetched(out: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_was_fetched(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mount = tmp_path / "small"
     mount.mkdir()
     mounted = subprocess.run(
@@ -494,20 +498,13 @@ def test_a_full_disk_keeps_what_was_fetched(out: Path, tmp_path: Path) -> None:
         put(out, store, "v1", files)
         cache = Cache(mount / "cache")
         ballast = mount / "ballast"
-        original = extract.make_room
-        extract.make_room = lambda *_: ballast.write_bytes(bytes(14 << 20))  # type: ignore[assignment]
-        try:
-            with pytest.raises(NoSpaceError, match="The disk is full"):
-                get(store, cache, cost=CostModel(request_bytes=400_000))
-        finally:
-            extract.make_room = original
+        monkeypatch.setattr(extract, "make_room", lambda *_: ballast.write_bytes(bytes(14 << 20)))
+        with pytest.raises(NoSpaceError, match="The disk is full"):
+            get(store, cache, cost=CostModel(request_bytes=400_000))
         ballast.unlink()
         n_before = store.n_bytes_read()
-        extract.make_room = lambda *_: None  # type: ignore[assignment]
-        try:
-            tree = get(store, cache)
-        finally:
-            extract.make_room = original
+        monkeypatch.setattr(extract, "make_room", lambda *_: None)
+        tree = get(store, cache)
         assert files_of(tree.path) == files
         assert store.n_bytes_read() - n_before < 9_000_000
     finally:
@@ -743,7 +740,7 @@ class Web(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.content[: 10 if self.path == "/short" else None])
 
-    def log_message(self, *_: object) -> None: ...
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002  (the base's)
 
 
 @pytest.fixture
@@ -801,7 +798,8 @@ from prefect_datasets.core.resolve import StoreSpec, resolve_version
 from prefect_datasets.core.uri import DatasetUri
 import prefect_datasets.core.extract, pyarrow.parquet
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-resolve_version(DatasetUri("pets", "v1"), store=StoreSpec(sys.argv[1]), cache=Cache(Path(sys.argv[2])))
+store, cache = StoreSpec(sys.argv[1]), Cache(Path(sys.argv[2]))
+resolve_version(DatasetUri("pets", "v1"), store=store, cache=cache)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

@@ -241,9 +241,15 @@ class _Making:
                 yield Link(left.folder / "files", there, paths, is_own=True)
 
     def _is_worth_reading(self, source: Source, members: Members, pending: Int64s) -> bool:
-        """Tell whether looking for the rows in another tree may be quicker than fetching them."""
-        if source.is_loaded:
-            return len(pending) > 0
+        """Tell whether to look for the rows in another tree.
+
+        In the most promising always, for the disk's sake; in others if that may be quicker than
+        fetching them.
+        """
+        if not len(pending):
+            return False
+        if source.is_loaded or source is self._sources[0]:
+            return True
         return source.read_seconds < int(members.sizes[pending].sum()) / self._cost.bandwidth
 
     def _find(self, source: Source, members: Members, pending: Int64s) -> Iterator[Link]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_datasets.core.attempt import attempt_folders, is_abandoned
+from prefect_datasets.core.cache import Entry
 from prefect_datasets.core.trash import discard, empty
 
 if TYPE_CHECKING:
-    from prefect_datasets.core.cache import Cache, Entry
+    from prefect_datasets.core.cache import Cache
 
 DAY_SECONDS = 86_400.0
 
@@ -131,7 +132,7 @@ def survey(cache: Cache, *, now: float | None = None) -> list[Candidate]:
     ]
 
 
-_Found = tuple[Path, str, float, bool, "Entry | None"]
+_Found = tuple[Path, str, float, bool, Entry | None]
 
 
 def _trees(cache: Cache, now: float) -> Iterator[_Found]:
@@ -144,6 +145,8 @@ def _attempts(cache: Cache) -> Iterator[_Found]:
     for folder in all_attempts(cache):
         with contextlib.suppress(OSError):
             used = (folder / "journal").stat().st_mtime
+            if Entry(cache.root, *folder.parts[-4:-1]).ready.exists():
+                used = 0.0  # the tree is there: a kill came between publishing and sweeping
             name = str(folder.relative_to(cache.root))
             yield folder, name, used, not is_abandoned(folder), None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pytest
 from prefect_datasets.cli import main
 from tests.environment import clean_environment
 from tests.servers.process import Served
-from tests.servers.s3 import seaweedfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +89,12 @@ def pets(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
-    """One SeaweedFS for all tests of the command line."""
-    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as served:
-        yield served
-
-
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of an empty store; credentials and address of the S3 server are in the environment."""
     if request.param == "local":
         return str(tmp_path / "store")
-    served: Served = request.getfixturevalue("s3_server")
+    served: Served = request.getfixturevalue("seaweedfs")
     monkeypatch.setenv("AWS_ENDPOINT_URL", str(served.options["endpoint_url"]))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(served.options["key"]))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(served.options["secret"]))

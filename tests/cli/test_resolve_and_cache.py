@@ -184,13 +184,13 @@ def test_what_only_reads_never_imports_prefect(run: Run, published: str, command
 
 
 def test_a_warm_resolve_asks_no_store(
-    run: Run, pets: Path, s3_server: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, pets: Path, seaweedfs: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A version never changes: what is cached needs no answer."""
-    store = f"{s3_server.url}/{tmp_path.name}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", str(s3_server.options["endpoint_url"]))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(s3_server.options["key"]))
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(s3_server.options["secret"]))
+    store = f"{seaweedfs.url}/{tmp_path.name}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", str(seaweedfs.options["endpoint_url"]))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(seaweedfs.options["key"]))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(seaweedfs.options["secret"]))
     assert run("publish", pets, "--to", V1, "--store", store).code == 0
     first = run("resolve", V1, "--store", store)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong by now")

@@ -2,6 +2,7 @@
 
 import re
 from typing import cast
+from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.settings import get_current_settings
@@ -11,6 +12,8 @@ from prefect_datasets.core.errors import InvalidInputError, NotFoundError, Store
 from prefect_datasets.settings import Settings
 
 DEFAULT_BLOCK = "default"
+
+_defaults: dict[UUID, DatasetStore] = {}
 
 # Prefect's own rule for names of block documents; a folder of such a name is written ./name.
 _BLOCK_NAME = re.compile(r"(?:dataset-store/)?(?P<name>[a-z0-9-]+)")
@@ -64,9 +67,19 @@ def load_block(name: str) -> DatasetStore | None:
 
 
 def _default_store() -> DatasetStore:
-    """Return the saved default, else the environment's store, else the embedded one."""
+    """Return the saved default, else the environment's store, else the embedded one.
+
+    One answer for a flow run: a default that is saved anew meanwhile is for the next.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run.id if context is not None and context.flow_run is not None else None
+    if run is not None and run in _defaults:
+        return _defaults[run]
     block = load_block(DEFAULT_BLOCK) if _api_is_at_hand() else None
-    return block or DatasetStore(url=Settings.read().store_url)
+    chosen = block or DatasetStore(url=Settings.read().store_url)
+    if run is not None:
+        _defaults[run] = chosen
+    return chosen
 
 
 def _api_is_at_hand() -> bool:

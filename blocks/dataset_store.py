@@ -15,8 +15,8 @@ from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.settings import Settings
 
 if TYPE_CHECKING:
-    from prefect_datasets.core.cache import Cache
-    from prefect_datasets.core.plan_version import Policy
+    from prefect_datasets.core.cache.cache import Cache
+    from prefect_datasets.core.publish.plan_version import Policy
     from prefect_datasets.core.store import Store
 
 # In the order of the form.
@@ -111,7 +111,7 @@ class DatasetStore(Block):
 
     def cache(self) -> "Cache":
         """Return this machine's cache of resolved versions."""
-        from prefect_datasets.core.cache import Cache  # noqa: PLC0415 - see the top
+        from prefect_datasets.core.cache.cache import Cache  # noqa: PLC0415 - see the top
 
         root = Path(self.cache_dir).expanduser() if self.cache_dir else Settings.read().cache
         return Cache(root, max_bytes=self.cache_bytes or None)
@@ -135,7 +135,7 @@ class DatasetStore(Block):
 
         The packaging variable of the environment stands between the two.
         """
-        from prefect_datasets.core.plan_version import Policy  # noqa: PLC0415 - see the top
+        from prefect_datasets.core.publish.plan_version import Policy  # noqa: PLC0415 - see the top
 
         switch = Settings.read().packaging_switch
         asked = packaging

@@ -3,9 +3,9 @@
 from prefect import flow
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core import publish as engine
-from prefect_datasets.core.catalog import DatasetVersion
+from prefect_datasets.core.publish import publish as engine
 from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.flows.spread import publish_version
 from prefect_datasets.flows.templates import fill
 

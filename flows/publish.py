@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_datasets.blocks.choice import choose_store
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core import publish as engine
-from prefect_datasets.core.catalog import DatasetVersion
-from prefect_datasets.core.declarations import VersionDeclaration, parse_base
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.metadata.declarations import VersionDeclaration, parse_base
+from prefect_datasets.core.publish import publish as engine
 from prefect_datasets.core.uri import DatasetUri, check_new_version_name
+from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.flows.spread import publish_plan
 from prefect_datasets.flows.templates import fill
 

@@ -7,10 +7,10 @@ from prefect import flow
 
 from prefect_datasets.blocks.choice import choose_store
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core.cache import Selection
-from prefect_datasets.core.inputs import LinkMode, ResolvedInput
-from prefect_datasets.core.layout import KeepDirectories
+from prefect_datasets.core.cache.cache import Selection
 from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.resolve.inputs import LinkMode, ResolvedInput
+from prefect_datasets.core.resolve.layout import KeepDirectories
 from prefect_datasets.core.store_spec import identity
 from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
 from prefect_datasets.flows.templates import fill

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,12 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core import publish as engine
-from prefect_datasets.core.catalog import DatasetVersion
-from prefect_datasets.core.plan_publish import Plan, VersionPlan
-from prefect_datasets.core.plan_version import PartPlan
+from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.progress import Progress
-from prefect_datasets.core.record import Part
+from prefect_datasets.core.publish import publish as engine
+from prefect_datasets.core.publish.plan import Plan, VersionPlan
+from prefect_datasets.core.publish.plan_version import PartPlan
+from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.tasks.commit import commit_version
 from prefect_datasets.tasks.package import package_version
 from prefect_datasets.tasks.policy import unseen
@@ -81,9 +82,7 @@ def _store_parts(parts: Sequence[PartPlan], block: DatasetStore, progress: Progr
         if not _can_submit():
             stored = [_store_here(job, block, name) for job, name in work]
         else:
-            futures = [_submit(job, block, name) for job, name in work]
-            _wait(futures, shares)
-            stored = [future.result() for future in futures]
+            stored = _wait([_submit(job, block, name) for job, name in work], shares)
     return [part for job in stored for part in job]
 
 
@@ -99,25 +98,35 @@ def _store_here(job: Sequence[PartPlan], block: DatasetStore, share: str) -> lis
     return task.fn(job, store=block, share=share)
 
 
-def _wait(futures: Sequence[PrefectFuture[list[Part]]], shares: Sequence[Share]) -> None:
+def _wait(
+    futures: Sequence[PrefectFuture[list[Part]]], shares: Sequence[Share]
+) -> list[list[Part]]:
     """Wait for all, also where one failed: nobody reads the outputs any more after that.
 
     After a failure, what has not begun in this process never does.
 
+    Returns:
+        What the tasks returned, in the order of `futures`.
+
     Raises:
         DatasetError: What failed first.
     """
-    of = dict(zip(futures, shares, strict=True))
-    failed: PrefectFuture[list[Part]] | None = None
+    share_of = dict(zip(futures, shares, strict=True))
+    results: dict[PrefectFuture[list[Part]], list[Part]] = {}
+    error: BaseException | None = None
     for future in as_completed(list(futures)):
-        if future.state.is_completed():
-            of[future].finish()
-        elif failed is None:
-            failed = future
+        # Not `future.state`: that asks the API, which may be gone.
+        result: Any = future.result(raise_on_failure=False)
+        if not isinstance(result, BaseException):
+            results[future] = result
+            share_of[future].finish()
+        elif error is None:
+            error = result
             for share in shares:
                 share.give_up()
-    if failed is not None:
-        failed.result()
+    if error is not None:
+        raise error
+    return [results[future] for future in futures]
 
 
 def _tasks_are_threads() -> bool:

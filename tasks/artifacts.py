@@ -1,10 +1,12 @@
 """What a run leaves on the Prefect server beside its log. None of it can make a run fail."""
 
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.events import emit_event
@@ -12,15 +14,33 @@ from prefect.events import emit_event
 from prefect_datasets.tasks.run import Logger, Run
 
 Cell = str | int | float
+T = TypeVar("T")
 
 
-@contextmanager
-def unless_the_api_is_gone(logger: Logger, what: str) -> Generator[None]:
-    """Turn any failure of the block into a warning: the data is worth more than the picture."""
+# The client tries again for a minute where nothing answers. Once is enough: for some time after
+# that, nothing is shown.
+_SECONDS_OF_SILENCE = 60.0
+_silent_until = 0.0
+
+
+def unless_the_api_is_gone(logger: Logger, what: str, ask: Callable[[], T]) -> T | None:
+    """Return the API's answer; any failure is a warning, for the data is worth more than a picture.
+
+    Args:
+        logger: Is told.
+        what: What is missing then, as the beginning of a sentence.
+        ask: Asks the API.
+    """
+    global _silent_until  # noqa: PLW0603 - what one call found out spares the others the minute
+    if time.monotonic() < _silent_until:
+        return None
     try:
-        yield
+        return ask()
     except Exception as error:  # noqa: BLE001 - the client lets errors of many libraries through
-        logger.warning("%s is not shown in Prefect (%s: %s)", what, type(error).__name__, error)
+        logger.warning("%s (%s: %s)", what, type(error).__name__, error)
+        if isinstance(error, httpx.TransportError):
+            _silent_until = time.monotonic() + _SECONDS_OF_SILENCE
+        return None
 
 
 # The client is used directly, because `create_markdown_artifact` and its kin give a coroutine that
@@ -29,16 +49,16 @@ def unless_the_api_is_gone(logger: Logger, what: str) -> Generator[None]:
 
 def create_markdown(run: Run, *, key: str, markdown: str, description: str) -> None:
     """Leave a Markdown artifact."""
-    with unless_the_api_is_gone(run.logger, f"The summary {key!r}"):
-        _create(run, "markdown", key, markdown, description)
+    artifact = _described(run, "markdown", key, markdown, description)
+    unless_the_api_is_gone(run.logger, f"No summary {key!r}", lambda: _create(artifact))
 
 
 def create_table(
     run: Run, *, key: str, rows: Sequence[Mapping[str, Cell]], description: str
 ) -> None:
     """Leave a table artifact of few rows."""
-    with unless_the_api_is_gone(run.logger, f"The table {key!r}"):
-        _create(run, "table", key, [dict(row) for row in rows], description)
+    artifact = _described(run, "table", key, [dict(row) for row in rows], description)
+    unless_the_api_is_gone(run.logger, f"No table {key!r}", lambda: _create(artifact))
 
 
 def create_progress(client: SyncPrefectClient, run: Run, *, description: str) -> UUID:
@@ -73,14 +93,17 @@ def emit(
         payload: What is worth knowing about it.
         event_id: The same for the same happening, so that telling it twice tells it once.
     """
-    with unless_the_api_is_gone(run.logger, f"The event {event!r}"):
-        labels = {"prefect.resource.id": resource, "prefect.resource.name": name}
-        emit_event(event=event, resource=labels, payload=dict(payload), id=event_id)
+    labels = {"prefect.resource.id": resource, "prefect.resource.name": name}
+    unless_the_api_is_gone(
+        run.logger,
+        f"No event {event!r}",
+        lambda: emit_event(event=event, resource=labels, payload=dict(payload), id=event_id),
+    )
 
 
-def _create(run: Run, kind: str, key: str, data: object, description: str) -> None:
+def _create(artifact: ArtifactCreate) -> None:
     with get_client(sync_client=True) as client:
-        client.create_artifact(_described(run, kind, key, data, description))
+        client.create_artifact(artifact)
 
 
 def _described(

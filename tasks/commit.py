@@ -6,9 +6,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core.catalog import DatasetVersion
-from prefect_datasets.core.publish import VersionPlan, commit
-from prefect_datasets.core.record import Part
+from prefect_datasets.core.format.record import Part
+from prefect_datasets.core.publish.publish import VersionPlan, commit
+from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.tasks.policy import RETRIES, RETRY_DELAY, RETRY_JITTER, is_worth_retrying
 from prefect_datasets.tasks.progress import progress_of_task
 from prefect_datasets.tasks.run import current_run, run_count

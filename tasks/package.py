@@ -6,9 +6,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core.plan_version import PartPlan
-from prefect_datasets.core.publish import publish_part
-from prefect_datasets.core.record import Part
+from prefect_datasets.core.format.record import Part
+from prefect_datasets.core.publish.plan_version import PartPlan
+from prefect_datasets.core.publish.publish import publish_part
 from prefect_datasets.tasks.policy import (
     RETRIES,
     RETRY_DELAY,

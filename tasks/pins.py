@@ -109,17 +109,19 @@ def _read(run: Run, flow_run_id: UUID) -> dict[tuple[str, str], str]:
     of_run = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[KEY])
     )
+    missing = "It is not known what earlier attempts of the run resolved"
+    tables = artifacts.unless_the_api_is_gone(run.logger, missing, lambda: _tables(of_run))
     found: dict[tuple[str, str], str] = {}
-    with (
-        artifacts.unless_the_api_is_gone(run.logger, "What earlier attempts resolved"),
-        get_client(sync_client=True) as client,
-    ):
-        tables = client.read_artifacts(artifact_filter=of_run)
-        for row in _rows(
-            table.data for table in sorted(tables, key=lambda each: str(each.created))
-        ):
-            found.setdefault((row["asked for"], row["store"]), row["resolved to"])
+    for row in _rows(tables or []):
+        found.setdefault((row["asked for"], row["store"]), row["resolved to"])
     return found
+
+
+def _tables(of_run: ArtifactFilter) -> list[Any]:
+    """Return the tables that a filter finds, the first one first."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=of_run)
+    return [table.data for table in sorted(found, key=lambda table: str(table.created))]
 
 
 def _rows(tables: Iterable[Any]) -> Iterable[dict[str, str]]:

@@ -12,7 +12,7 @@ from prefect_datasets.core.errors import DatasetError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prefect_datasets.core.plan_version import PartPlan
+    from prefect_datasets.core.publish.plan_version import PartPlan
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect.runtime import deployment, flow_run
+from prefect.context import FlowRunContext
 
 from prefect_datasets.tasks.pins import inputs_of
 from prefect_datasets.tasks.run import current_run
@@ -12,25 +12,22 @@ _MOST_CHARACTERS = 1_000
 
 
 def provenance() -> dict[str, Any]:
-    """Describe the run that publishes; empty outside a run."""
-    run = current_run()
-    if run is None or run.flow_run_id is None:
+    """Describe the run that publishes; empty outside a flow run. The API is not asked."""
+    run, context = current_run(), FlowRunContext.get()
+    if run is None or context is None or context.flow_run is None:
         return {}
+    flow_run = context.flow_run
     return {
         "flow_run": {
-            "id": str(run.flow_run_id),
+            "id": str(flow_run.id),
             "name": flow_run.name,
-            "flow": flow_run.flow_name,
-            "deployment": deployment.name,
-            "scheduled": str(flow_run.scheduled_start_time),
+            "flow": context.flow.name if context.flow else None,
+            "deployment": str(flow_run.deployment_id) if flow_run.deployment_id else None,
+            "scheduled": str(flow_run.expected_start_time),
         },
-        "parameters": {name: _short(value) for name, value in _parameters().items()},
+        "parameters": {name: _short(value) for name, value in context.parameters.items()},
         "inputs": inputs_of(run),
     }
-
-
-def _parameters() -> dict[str, Any]:
-    return flow_run.parameters or {}
 
 
 def _short(value: object) -> object:

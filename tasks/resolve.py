@@ -6,10 +6,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core import inputs as engine
-from prefect_datasets.core.cache import Selection
-from prefect_datasets.core.inputs import LinkMode, ResolvedInput
-from prefect_datasets.core.layout import KeepDirectories
+from prefect_datasets.core.cache.cache import Selection
+from prefect_datasets.core.resolve import inputs as engine
+from prefect_datasets.core.resolve.inputs import LinkMode, ResolvedInput
+from prefect_datasets.core.resolve.layout import KeepDirectories
 from prefect_datasets.tasks.policy import RETRIES, RETRY_DELAY, RETRY_JITTER, is_worth_retrying
 from prefect_datasets.tasks.progress import progress_of_task
 

@@ -53,7 +53,8 @@ def current_run() -> Run | None:
 
 def run_count() -> int:
     """Return the how manieth attempt of the flow run this is; 0 outside a flow run."""
-    return flow_run.run_count or 0
+    context = FlowRunContext.get()
+    return context.flow_run.run_count if context is not None and context.flow_run else 0
 
 
 def scheduled_start() -> datetime:

@@ -6,8 +6,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from prefect_datasets.blocks.choice import DEFAULT_BLOCK, block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.format.record import Part, VersionRecord
 from prefect_datasets.core.progress import format_bytes
-from prefect_datasets.core.record import Part, VersionRecord
 from prefect_datasets.tasks import artifacts
 from prefect_datasets.tasks.run import Run
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from prefect_datasets.core.scan import METADATA_FILE, SIDECAR_SUFFIX
+from prefect_datasets.core.metadata.scan import METADATA_FILE, SIDECAR_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_datasets.blocks.dataset_store import DatasetStore
-    from prefect_datasets.core.catalog import DatasetVersion
     from prefect_datasets.core.errors import DatasetError
+    from prefect_datasets.core.versions.catalog import DatasetVersion
     from prefect_datasets.flows.declare import write_metadata
     from prefect_datasets.flows.publish import publish_outputs
     from prefect_datasets.flows.resolve import resolve_inputs
@@ -34,7 +34,7 @@ __all__ = [
 _HOMES = {
     "DatasetError": "core.errors",
     "DatasetStore": "blocks.dataset_store",
-    "DatasetVersion": "core.catalog",
+    "DatasetVersion": "core.versions.catalog",
     "outputs": "flows.working",
     "publish_outputs": "flows.publish",
     "resolve_inputs": "flows.resolve",

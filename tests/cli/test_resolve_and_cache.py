@@ -167,7 +167,7 @@ def test_a_warm_resolve_imports_nothing_costly(run: Run, published: str) -> None
         [sys.executable, *command], capture_output=True, text=True, check=True, timeout=60
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "prefect_datasets.core.inputs" in imported
+    assert "prefect_datasets.core.resolve.inputs" in imported
     assert {name for name in imported if name.partition(".")[0] in COSTLY} == set()
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.core.metadata import METADATA_FILE, Declarations, read_declarations
-from prefect_datasets.core.scan import scan
+from prefect_datasets.core.metadata.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

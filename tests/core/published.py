@@ -6,10 +6,10 @@ import io
 import zipfile
 from pathlib import Path
 
-from prefect_datasets.core.declarations import VersionDeclaration
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.metadata.declarations import VersionDeclaration
 from prefect_datasets.core.progress import NoProgress
-from prefect_datasets.core.publish import Policy, publish_directory
-from prefect_datasets.core.record import VersionRecord
+from prefect_datasets.core.publish.publish import Policy, publish_directory
 from prefect_datasets.core.store import Store
 from prefect_datasets.core.uri import DatasetUri
 

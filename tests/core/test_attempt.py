@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_datasets.core import attempt as attempts
-from prefect_datasets.core import leases
-from prefect_datasets.core.attempt import Attempt, AttemptLostError, Done, leftovers, turn
-from prefect_datasets.core.cache import VERSIONS, Cache, Entry, Ready
-from prefect_datasets.core.plan_resolve import CostModel
-from prefect_datasets.core.prune import condemn, plan_prune, prune, survey
-from prefect_datasets.core.resolve import resolve_version
-from prefect_datasets.core.trash import discard
+from prefect_datasets.core.cache import leases
+from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready
+from prefect_datasets.core.cache.prune import condemn, plan_prune, prune, survey
+from prefect_datasets.core.cache.trash import discard
+from prefect_datasets.core.resolve import attempt as attempts
+from prefect_datasets.core.resolve.attempt import Attempt, AttemptLostError, Done, leftovers, turn
+from prefect_datasets.core.resolve.plan import CostModel
+from prefect_datasets.core.resolve.resolve import resolve_version
 from tests.core.published import Told, publish, uri, write_files
 from tests.core.trees import CountingStore, files_of, many_files
 
@@ -31,9 +31,9 @@ READY = Ready("dataset://pets/v1", "d" * 64, 0, 0)
 RESOLVE = """
 import sys
 from pathlib import Path
-from prefect_datasets.core.cache import Cache
-from prefect_datasets.core.plan_resolve import CostModel
-from prefect_datasets.core.resolve import resolve_version
+from prefect_datasets.core.cache.cache import Cache
+from prefect_datasets.core.resolve.plan import CostModel
+from prefect_datasets.core.resolve.resolve import resolve_version
 from tests.core.published import uri
 from tests.core.trees import CountingStore
 store_root, log, cache_root, name, pause = sys.argv[1:]

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_datasets.core import check, leases, prune
-from prefect_datasets.core.attempt import Attempt
-from prefect_datasets.core.cache import VERSIONS, Cache, Entry, Ready, Selection
+from prefect_datasets.core.cache import check, leases, prune
+from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, Selection
+from prefect_datasets.core.cache.prune import Candidate, clear, condemn, plan_prune, survey
 from prefect_datasets.core.progress import NoProgress
-from prefect_datasets.core.prune import Candidate, clear, condemn, plan_prune, survey
+from prefect_datasets.core.resolve.attempt import Attempt
 from prefect_datasets.core.store_spec import StoreSpec, identity
 from prefect_datasets.core.uri import DatasetUri
 
@@ -160,7 +160,7 @@ def test_a_failed_use_leaves_no_lease(cache: Cache) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from prefect_datasets.core.cache import Cache, Entry
+from prefect_datasets.core.cache.cache import Cache, Entry
 cache = Cache(Path(sys.argv[1]), grace_seconds=float(sys.argv[2]))
 assert cache.use(Entry(cache.root, "versions", "pets", "v1-x"))
 print("held", flush=True)
@@ -240,12 +240,13 @@ def test_a_forked_child_holds_no_leases_of_its_parent(cache: Cache) -> None:
     script = f"""
 import os
 from pathlib import Path
-from prefect_datasets.core.cache import Cache, Entry
+from prefect_datasets.core.cache.cache import Cache, Entry
 cache = Cache(Path({str(cache.root)!r}))
 entry = Entry(cache.root, "versions", "pets", "v1-x")
 assert cache.use(entry)
 if (pid := os.fork()) == 0:
-    os._exit(0) if not list(__import__("prefect_datasets.core.leases").core.leases._keeper._held) else os._exit(1)
+    from prefect_datasets.core.cache import leases
+    os._exit(1 if list(leases._keeper._held) else 0)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 assert entry.is_in_use()
 """
@@ -266,7 +267,7 @@ def test_leases_are_renewed(cache: Cache) -> None:
 
 def test_the_warm_path_imports_neither_arrow_nor_a_store() -> None:
     script = (
-        "import sys, prefect_datasets.core.resolve, prefect_datasets.core.inputs\n"
+        "import sys, prefect_datasets.core.resolve.resolve, prefect_datasets.core.resolve.inputs\n"
         "heavy = {'pyarrow', 'numpy', 'fsspec', 'obstore', 's3fs', 'prefect', 'pydantic', 'isal'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

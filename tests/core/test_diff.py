@@ -8,9 +8,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_datasets.core.diff import compare, diff
-from prefect_datasets.core.rows import ROWS
+from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.store import open_store
+from prefect_datasets.core.versions.diff import compare, diff
 from tests.core.published import publish, uri, write_files
 
 FILES = st.dictionaries(st.sampled_from("abcdefgh"), st.binary(min_size=1, max_size=1))

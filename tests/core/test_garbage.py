@@ -8,21 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core import catalog, journal, keys, parts
-from prefect_datasets.core.datums import find_datum
 from prefect_datasets.core.errors import NotFoundError
-from prefect_datasets.core.garbage import GRACE_SECONDS, collect, plan_garbage
-from prefect_datasets.core.publish import (
+from prefect_datasets.core.format import keys, parts
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.publish import journal
+from prefect_datasets.core.publish.publish import (
     begin,
     package_version,
     plan_directory,
     publish_directory,
     publish_part,
 )
-from prefect_datasets.core.record import VersionRecord
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatumUri
-from prefect_datasets.core.verify import verify
+from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.datums import find_datum
+from prefect_datasets.core.versions.garbage import GRACE_SECONDS, collect, plan_garbage
+from prefect_datasets.core.versions.verify import verify
 from tests.core.published import contents, declare, publish, uri, write_files
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from prefect_datasets.core import package
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.format import package
 
 from . import zips
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_datasets.core.plan_pieces import (
+from prefect_datasets.core.publish.plan_pieces import (
     CopyPiece,
     Group,
     Run,

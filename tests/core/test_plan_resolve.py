@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_datasets.core.cache import Selection
+from prefect_datasets.core.cache.cache import Selection
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.core.plan_resolve import (
+from prefect_datasets.core.resolve.plan import (
     CostModel,
     DigestIndex,
     Places,

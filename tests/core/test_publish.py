@@ -13,24 +13,26 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core import catalog, journal, keys, parts
 from prefect_datasets.core.errors import (
     AlreadyPublishedError,
     InvalidInputError,
     NotFoundError,
     SourceChangedError,
 )
-from prefect_datasets.core.publish import (
+from prefect_datasets.core.format import keys, parts
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.publish import journal
+from prefect_datasets.core.publish.publish import (
     Policy,
     package_version,
     plan_directory,
     publish_directory,
     publish_part,
 )
-from prefect_datasets.core.record import VersionRecord
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
-from prefect_datasets.core.verify import verify
+from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.verify import verify
 from tests.core.published import Told, contents, declare, publish, write_files
 
 
@@ -353,8 +355,8 @@ def test_is_a_version_packaged(
 _PUBLISH = """
 import sys
 from pathlib import Path
-from prefect_datasets.core.declarations import VersionDeclaration
-from prefect_datasets.core.publish import Policy, publish_directory
+from prefect_datasets.core.metadata.declarations import VersionDeclaration
+from prefect_datasets.core.publish.publish import Policy, publish_directory
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.uri import DatasetUri
 declared = VersionDeclaration(DatasetUri("pets", "v1"), packaging=True)

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import IntegrityError, UnsupportedFormatError
-from prefect_datasets.core.record import AliasRecord, Package, PackagesRecord, Part, VersionRecord
+from prefect_datasets.core.format.record import (
+    AliasRecord,
+    Package,
+    PackagesRecord,
+    Part,
+    VersionRecord,
+)
 from prefect_datasets.core.uri import DatasetUri
 
 KEY = "datasets/d/v.json"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from prefect_datasets.core import catalog, check, extract
-from prefect_datasets.core.cache import Cache, Selection
+from prefect_datasets.core.cache import check
+from prefect_datasets.core.cache.cache import Cache, Selection
 from prefect_datasets.core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -24,15 +24,17 @@ from prefect_datasets.core.errors import (
     NotFoundError,
     StoreError,
 )
-from prefect_datasets.core.inputs import ResolvedInput, resolve_input
-from prefect_datasets.core.plan_resolve import CostModel
+from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.progress import NoProgress
-from prefect_datasets.core.publish import Policy, package_version
-from prefect_datasets.core.record import VersionRecord
-from prefect_datasets.core.resolve import Tree, resolve_version
+from prefect_datasets.core.publish.publish import Policy, package_version
+from prefect_datasets.core.resolve import extract
+from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
+from prefect_datasets.core.resolve.plan import CostModel
+from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.core.versions import catalog
 from tests.core.published import Told, publish, uri, write_files
 from tests.core.trees import CountingStore, files_of, many_files, overwrite, truncate
 
@@ -104,9 +106,9 @@ def test_a_warm_resolve_does_not_open_the_store(cache: Cache, out: Path, tmp_pat
     resolve_version(uri("v1"), store=spec, cache=cache)
     script = (
         "import sys, pathlib, time\n"
-        "from prefect_datasets.core.inputs import resolve_input\n"
-        "from prefect_datasets.core.resolve import StoreSpec\n"
-        "from prefect_datasets.core.cache import Cache\n"
+        "from prefect_datasets.core.resolve.inputs import resolve_input\n"
+        "from prefect_datasets.core.resolve.resolve import StoreSpec\n"
+        "from prefect_datasets.core.cache.cache import Cache\n"
         f"store = StoreSpec({str(tmp_path / 'store')!r})\n"
         f"cache = Cache(pathlib.Path({str(cache.root)!r}))\n"
         "found = resolve_input(['dataset://pets/v1'], store=store, cache=cache)\n"
@@ -234,9 +236,9 @@ def test_a_linked_tree_outlives_the_one_it_was_linked_from(
     put(out, store, "v2", {**files, "new": b"1"})
     script = (
         "import sys, pathlib\n"
-        "from prefect_datasets.core.resolve import StoreSpec, resolve_version\n"
-        "from prefect_datasets.core.cache import Cache\n"
-        "from prefect_datasets.core.prune import clear\n"
+        "from prefect_datasets.core.resolve.resolve import StoreSpec, resolve_version\n"
+        "from prefect_datasets.core.cache.cache import Cache\n"
+        "from prefect_datasets.core.cache.prune import clear\n"
         "from prefect_datasets.core.uri import DatasetUri\n"
         "cache = Cache(pathlib.Path(sys.argv[2]))\n"
         "uri = DatasetUri('pets', sys.argv[3])\n"
@@ -247,7 +249,7 @@ def test_a_linked_tree_outlives_the_one_it_was_linked_from(
         subprocess.run([*arguments, name], check=True)
     cache = Cache(tmp_path / "cache")
     tree = get(store, cache, "v2")
-    from prefect_datasets.core.prune import clear
+    from prefect_datasets.core.cache.prune import clear
 
     _, kept = clear(cache)
     assert len(kept) == 1
@@ -456,8 +458,8 @@ def test_the_longest_unused_goes_for_a_new_one(
         put(out, store, name, many_files(30, n_bytes=4000, seed=int(name[1])))
     script = (
         "import sys, pathlib\n"
-        "from prefect_datasets.core.resolve import StoreSpec, resolve_version\n"
-        "from prefect_datasets.core.cache import Cache\n"
+        "from prefect_datasets.core.resolve.resolve import StoreSpec, resolve_version\n"
+        "from prefect_datasets.core.cache.cache import Cache\n"
         "from prefect_datasets.core.uri import DatasetUri\n"
         "cache = Cache(pathlib.Path(sys.argv[2]), max_bytes=330_000)\n"
         "uri = DatasetUri('pets', sys.argv[3])\n"
@@ -654,7 +656,7 @@ def test_flat_inputs(store: CountingStore, cache: Cache, out: Path) -> None:
 
 
 def test_a_datum_is_a_file(store: CountingStore, cache: Cache, out: Path) -> None:
-    from prefect_datasets.core.rows import datum_id
+    from prefect_datasets.core.format.rows import datum_id
 
     record = put(out, store, "v1", FILES, policy=Policy(individual_files=False))
     datum = datum_id(record.execution, "a/one")
@@ -793,10 +795,10 @@ def test_a_warm_resolve_takes_less_than_a_few_milliseconds(
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from prefect_datasets.core.cache import Cache
-from prefect_datasets.core.resolve import StoreSpec, resolve_version
+from prefect_datasets.core.cache.cache import Cache
+from prefect_datasets.core.resolve.resolve import StoreSpec, resolve_version
 from prefect_datasets.core.uri import DatasetUri
-import prefect_datasets.core.extract, pyarrow.parquet
+import prefect_datasets.core.resolve.extract, pyarrow.parquet
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store, cache = StoreSpec(sys.argv[1]), Cache(Path(sys.argv[2]))
 resolve_version(DatasetUri("pets", "v1"), store=store, cache=cache)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_datasets.core.rows import FilesDigest, datum_id, datum_ids, files_digest
+from prefect_datasets.core.format.rows import FilesDigest, datum_id, datum_ids, files_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.core.rows import LISTING
-from prefect_datasets.core.scan import Scan, scan
+from prefect_datasets.core.format.rows import LISTING
+from prefect_datasets.core.metadata.scan import Scan, scan
 from tests import strategies
 
 

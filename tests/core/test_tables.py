@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_datasets.core import package, tables
 from prefect_datasets.core.errors import IntegrityError, UnsupportedFormatError
-from prefect_datasets.core.rows import ROWS, datum_ids
+from prefect_datasets.core.format import package, tables
+from prefect_datasets.core.format.rows import ROWS, datum_ids
 
 from . import zips
 
@@ -281,8 +281,8 @@ def test_the_checks_of_order_are_the_plain_ones(paths: list[str]) -> None:
 _USE = """
 import os
 import pyarrow
-from prefect_datasets.core import tables
-from prefect_datasets.core.rows import ROWS
+from prefect_datasets.core.format import tables
+from prefect_datasets.core.format.rows import ROWS
 
 def threads():
     return len(os.listdir("/proc/self/task"))

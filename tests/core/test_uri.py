@@ -122,7 +122,8 @@ def test_what_means_to_be_a_uri(text: str, expected: bool) -> None:
 
 def test_names_records_and_errors_import_nothing_heavy() -> None:
     code = (
-        "import sys; from prefect_datasets.core import errors, uri, record, progress; "
+        "import sys; from prefect_datasets.core import errors, uri, progress; "
+        "from prefect_datasets.core.format import record; "
         "print({'numpy', 'pyarrow', 'fsspec', 'obstore', 'prefect', 'pydantic'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core import parts
-from prefect_datasets.core.package import layout
-from prefect_datasets.core.publish import Policy
-from prefect_datasets.core.record import VersionRecord
+from prefect_datasets.core.format import parts
+from prefect_datasets.core.format.package import layout
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.publish.publish import Policy
 from prefect_datasets.core.store import Store, open_store
-from prefect_datasets.core.verify import verify
+from prefect_datasets.core.versions.verify import verify
 from tests.core.published import contents, publish, uri, write_files
 
 FILES = {"a": b"1234", "b/c": b"56", "empty": b"", "large": os.urandom(9 << 20)}

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_datasets.core import package, zip_directory, zip_reader
 from prefect_datasets.core.errors import IntegrityError
+from prefect_datasets.core.format import package, zip_directory, zip_reader
 
 from . import zips
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-from prefect_datasets.core import package
+from prefect_datasets.core.format import package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

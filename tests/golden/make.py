@@ -14,11 +14,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from prefect_datasets.core import keys
-from prefect_datasets.core.package import directory, layout, local_header
-from prefect_datasets.core.record import AliasRecord, Package, PackagesRecord, Part, VersionRecord
-from prefect_datasets.core.rows import ROWS, datum_id, datum_ids, files_digest
-from prefect_datasets.core.tables import write_table
+from prefect_datasets.core.format import keys
+from prefect_datasets.core.format.package import directory, layout, local_header
+from prefect_datasets.core.format.record import (
+    AliasRecord,
+    Package,
+    PackagesRecord,
+    Part,
+    VersionRecord,
+)
+from prefect_datasets.core.format.rows import ROWS, datum_id, datum_ids, files_digest
+from prefect_datasets.core.format.tables import write_table
 from prefect_datasets.core.uri import DatasetUri
 
 FIRST, SECOND, THIRD = (f"0197b2f0-7a51-7c52-9c1c-3f1a5d2e8b1{n}" for n in range(3))

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from prefect_datasets.core import keys
-from prefect_datasets.core.plan_version import MAX_PACKAGE_BYTES, MAX_PART_FILES
-from prefect_datasets.core.record import Package, Part
-from prefect_datasets.core.rows import ROWS, files_digest
-from prefect_datasets.core.tables import FORMAT_KEY
+from prefect_datasets.core.format import keys
+from prefect_datasets.core.format.record import Package, Part
+from prefect_datasets.core.format.rows import ROWS, files_digest
+from prefect_datasets.core.format.tables import FORMAT_KEY
+from prefect_datasets.core.publish.plan_version import MAX_PACKAGE_BYTES, MAX_PART_FILES
 from prefect_datasets.core.uri import DatasetUri
 
 ROOT = Path(__file__).parents[2]

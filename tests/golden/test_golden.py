@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from prefect_datasets.core import keys, zip_reader
-from prefect_datasets.core.record import AliasRecord, PackagesRecord, VersionRecord
-from prefect_datasets.core.rows import FilesDigest, files_digest
-from prefect_datasets.core.tables import read_table
+from prefect_datasets.core.format import keys, zip_reader
+from prefect_datasets.core.format.record import AliasRecord, PackagesRecord, VersionRecord
+from prefect_datasets.core.format.rows import FilesDigest, files_digest
+from prefect_datasets.core.format.tables import read_table
 from prefect_datasets.core.uri import DatasetUri
 
 from . import make

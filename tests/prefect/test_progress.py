@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.runtime import flow_run
@@ -210,3 +211,20 @@ def test_a_share_that_is_given_up_does_not_begin() -> None:
     share.give_up()
     with pytest.raises(DatasetError, match="another part"):
         share.restart()
+
+
+def test_an_api_that_does_not_answer_is_not_asked_at_once_again(
+    own_log: tuple[Run, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "_silent_until", 0.0)
+    run, lines = own_log
+    asked: list[int] = []
+
+    def nobody_answers() -> None:
+        asked.append(1)
+        raise httpx.ConnectError("refused")
+
+    for _ in range(3):
+        artifacts.unless_the_api_is_gone(run.logger, "No summary", nobody_answers)
+    assert len(asked) == 1
+    assert lines == ["No summary (ConnectError: refused)"]

@@ -30,7 +30,7 @@ from prefect_datasets.core.errors import (
     InvalidMetadataError,
     StoreError,
 )
-from prefect_datasets.core.plan_publish import plan_directory
+from prefect_datasets.core.publish.plan import plan_directory
 from prefect_datasets.core.store import open_store
 from prefect_datasets.flows import spread
 from prefect_datasets.tasks import package as package_module

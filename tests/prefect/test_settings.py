@@ -64,10 +64,10 @@ def test_every_public_name_is_there() -> None:
     [
         ("import prefect_datasets", {"prefect", "pydantic", "pyarrow", "numpy", "fsspec"}),
         (
-            "import prefect_datasets.settings, prefect_datasets.core.cache",
+            "import prefect_datasets.settings, prefect_datasets.core.cache.cache",
             {"prefect", "pydantic", "pyarrow", "numpy", "fsspec", "obstore"},
         ),
-        ("import prefect_datasets.core.resolve", {"prefect", "pyarrow", "numpy", "fsspec"}),
+        ("import prefect_datasets.core.resolve.resolve", {"prefect", "pyarrow", "numpy", "fsspec"}),
         # Every Prefect server and worker imports the blocks when it starts.
         ("import prefect_datasets.blocks", {"pyarrow", "s3fs", "gcsfs", "obstore"}),
     ],

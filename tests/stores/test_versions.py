@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core import catalog, keys, parts
-from prefect_datasets.core.cache import Cache
+from prefect_datasets.core.cache.cache import Cache
 from prefect_datasets.core.errors import AlreadyPublishedError, DatasetError
-from prefect_datasets.core.garbage import GRACE_SECONDS, collect, plan_garbage
-from prefect_datasets.core.publish import Policy
-from prefect_datasets.core.record import VersionRecord
-from prefect_datasets.core.resolve import resolve_version
+from prefect_datasets.core.format import keys, parts
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.publish.publish import Policy
+from prefect_datasets.core.resolve.resolve import resolve_version
 from prefect_datasets.core.store import Store, open_store
-from prefect_datasets.core.verify import verify
+from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.garbage import GRACE_SECONDS, collect, plan_garbage
+from prefect_datasets.core.versions.verify import verify
 from tests.core.published import publish, uri, write_files
 from tests.servers.process import Served
 from tests.stores.contract import ODD_PATHS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from prefect.logging.configuration import setup_logging
 
 from prefect_datasets.blocks.choice import choose_store
-from prefect_datasets.core import catalog
 from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.core.versions import catalog
 from prefect_datasets.flows.package_version import package_version_flow
 from prefect_datasets.flows.publish import PublishOptions, publish_directory
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from prefect_datasets.core.catalog import DatasetVersion
-    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.store import Store
+    from prefect_datasets.core.versions.catalog import DatasetVersion
 
 
 def publish(chosen: argparse.Namespace) -> list[VersionRecord]:

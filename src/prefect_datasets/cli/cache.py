@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from prefect_datasets.cli.output import count, moment, show, show_json, table
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
-from prefect_datasets.core import prune as engine
+from prefect_datasets.core.cache import prune as engine
 from prefect_datasets.core.progress import format_bytes
 
 if TYPE_CHECKING:
     import argparse
 
-    from prefect_datasets.core.prune import Candidate
+    from prefect_datasets.core.cache.prune import Candidate
 
 
 def list_(chosen: argparse.Namespace) -> int:
@@ -56,7 +56,7 @@ def prune(chosen: argparse.Namespace) -> int:
 
 def verify(chosen: argparse.Namespace) -> int:
     """Compare cached files with their digests; 1 if one differs."""
-    from prefect_datasets.core import check  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.cache import check  # noqa: PLC0415  pyarrow
 
     cache = choose(chosen).cache()
     with open_progress() as progress:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Generator
 
-    from prefect_datasets.core.catalog import DatasetVersion
+    from prefect_datasets.core.store import Store
+    from prefect_datasets.core.versions.catalog import DatasetVersion
 
 _NEEDED = {"sklearn": "scikit-learn", "PIL": "pillow"}
 # What the user's environment says about Prefect and about stores is not meant for the demo.
@@ -190,7 +191,6 @@ class _Story:
     def __init__(self, datasets: Path, tell: _Teller) -> None:
         self._store, self._cache = datasets / "store", datasets / "cache"
         self._tell = tell
-        self._whole_bytes = 0  # of the packages published last
 
     def run(self) -> list[Step]:
         """Run them all."""
@@ -210,24 +210,21 @@ class _Story:
         began = time.monotonic()
         (version,) = flow()
         step = Step(name, version.uri, time.monotonic() - began)
-        self._whole_bytes = sum(package.n_bytes for package in version.packages)
-        what = (
-            f"{count(version.n_files, 'image')} in {Path(version.packages[0].key).name} "
-            f"({format_bytes(self._whole_bytes)})"
-        )
+        package = version.packages[0]
+        size = format_bytes(package.n_bytes)
+        what = f"{count(version.n_files, 'image')} in {Path(package.key).name} ({size})"
         self._end(step, f"{what}{self._changes(version)}")
         return step
 
     def _changes(self, version: DatasetVersion) -> str:
         """Say what differs from the version that it was made from, if it was."""
-        from prefect_datasets.core.diff import diff  # noqa: PLC0415  pyarrow
-        from prefect_datasets.core.store import open_store  # noqa: PLC0415
         from prefect_datasets.core.uri import DatasetUri  # noqa: PLC0415
+        from prefect_datasets.core.versions.diff import diff  # noqa: PLC0415  pyarrow
 
         if not version.parent:
             return ""
         old, new = DatasetUri.parse(version.parent), DatasetUri.parse(version.uri)
-        found = diff(open_store(str(self._store)), old, new)
+        found = diff(self._opened(), old, new)
         return (
             f": {old.version} with {len(found.changed)} changed, {len(found.added)} added, "
             f"{len(found.removed)} left out"
@@ -241,11 +238,26 @@ class _Story:
         seconds = time.monotonic() - began
         n_bytes, n_linked = (now - then for now, then in zip(self._fetched(), before, strict=True))
         step = Step(name, uri, seconds, n_bytes, n_linked, accuracy)
-        linked = f", linked {n_linked:,} that were here" if n_linked else ""
-        fetched = f"fetched {format_bytes(n_bytes)} of {format_bytes(self._whole_bytes)}{linked}"
-        came = fetched if n_bytes else "fetched nothing, all was here"
-        self._end(step, f"{came}: accuracy {accuracy:.1%}")
+        self._end(step, f"{self._came(step)}: accuracy {accuracy:.1%}")
         return step
+
+    def _came(self, step: Step) -> str:
+        """Say what a training had to fetch."""
+        from prefect_datasets.core.uri import DatasetUri  # noqa: PLC0415
+        from prefect_datasets.core.versions import catalog  # noqa: PLC0415
+
+        if not step.n_fetched_bytes:
+            return "fetched nothing, all was here"
+        record = catalog.find(self._opened(), DatasetUri.parse(step.uri))
+        tables = sum(part.table_bytes for part in record.parts)
+        images = format_bytes(step.n_fetched_bytes - tables)
+        linked = f", linked {step.n_linked_files:,} images" if step.n_linked_files else ""
+        return f"fetched {images} of images and their table of {format_bytes(tables)}{linked}"
+
+    def _opened(self) -> Store:
+        from prefect_datasets.core.store import open_store  # noqa: PLC0415
+
+        return open_store(str(self._store))
 
     def _end(self, step: Step, what: str) -> None:
         self._tell.done()
@@ -253,7 +265,7 @@ class _Story:
 
     def _fetched(self) -> tuple[int, int]:
         """Return how many bytes the cache has fetched so far, and how many files it has linked."""
-        from prefect_datasets.core.cache import Ready  # noqa: PLC0415  only the demo's own
+        from prefect_datasets.core.cache.cache import Ready  # noqa: PLC0415  only the demo's own
 
         found = [
             ready

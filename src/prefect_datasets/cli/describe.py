@@ -11,7 +11,7 @@ from prefect_datasets.core.progress import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.format.record import VersionRecord
 
 
 def version_json(record: VersionRecord) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from prefect_datasets.cli.describe import version_json, version_line
 from prefect_datasets.cli.output import count, show, show_json
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
-from prefect_datasets.core import catalog
 from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
     import argparse
 
-    from prefect_datasets.core.verify import Report
+    from prefect_datasets.core.versions.verify import Report
 
 
 def alias(chosen: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def delete(chosen: argparse.Namespace) -> int:
 
 def collect_garbage(chosen: argparse.Namespace) -> int:
     """Free what no version uses, or say how much that is."""
-    from prefect_datasets.core import garbage as engine  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.versions import garbage as engine  # noqa: PLC0415  pyarrow
 
     store = choose(chosen).store()
     garbage = engine.plan_garbage(store, time.time())
@@ -76,7 +76,7 @@ def collect_garbage(chosen: argparse.Namespace) -> int:
 
 def verify(chosen: argparse.Namespace) -> int:
     """Check a version; 1 if anything is wrong, even where the other copy could heal it."""
-    from prefect_datasets.core import verify as engine  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.versions import verify as engine  # noqa: PLC0415  pyarrow
 
     with open_progress() as progress:
         report = engine.verify(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from prefect_datasets.core.plan_version import Packaging, Policy
-    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.format.record import VersionRecord
+    from prefect_datasets.core.publish.plan_version import Packaging, Policy
 
 _PACKAGING: dict[str | None, Packaging] = {"on": True, "off": False, "auto": "auto", None: None}
 _MAX_PACKAGE_BYTES = 1 << 30
@@ -80,7 +80,7 @@ def _check(chosen: argparse.Namespace, root: Path) -> None:
 
 
 def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
-    from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.publish import publish as engine  # noqa: PLC0415  pyarrow
 
     place = choose(chosen)
     declared = None
@@ -102,7 +102,7 @@ def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
 
 
 def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
-    from prefect_datasets.core import publish as engine  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.publish import publish as engine  # noqa: PLC0415  pyarrow
 
     store = choose(chosen).store()
     with open_progress() as progress:
@@ -111,7 +111,7 @@ def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
 
 def _policy(place: Place, packaging: str | None) -> Policy:
     """Return how to package: the command line, else the environment, else the block."""
-    from prefect_datasets.core.plan_version import Policy  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.publish.plan_version import Policy  # noqa: PLC0415  pyarrow
 
     switch = Settings.read().packaging_switch
     if packaging is None and switch is None:

@@ -14,7 +14,7 @@ from prefect_datasets.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-    from prefect_datasets.core.cache import Cache
+    from prefect_datasets.core.cache.cache import Cache
     from prefect_datasets.core.store import Store
 
 _DEFAULT_BLOCK = "default"
@@ -48,7 +48,7 @@ class Place:
 
     def cache(self) -> Cache:
         """Return the cache."""
-        from prefect_datasets.core.cache import Cache  # noqa: PLC0415  few commands need it
+        from prefect_datasets.core.cache.cache import Cache  # noqa: PLC0415  few commands need it
 
         return Cache(
             self.cache_dir,

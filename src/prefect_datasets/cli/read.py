@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from prefect_datasets.cli.describe import version_fields, version_json, versions_table
 from prefect_datasets.cli.output import moment, show, show_json, table
 from prefect_datasets.cli.place import choose
-from prefect_datasets.core import catalog
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
     import argparse
 
     import pyarrow as pa
 
-    from prefect_datasets.core.record import VersionRecord
+    from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.store import Store
 
 _ROWS_AT_ONCE = 10_000
@@ -90,7 +90,7 @@ def show_version(chosen: argparse.Namespace) -> int:
 
 def files(chosen: argparse.Namespace) -> int:
     """List the files of a version; as JSON, one object a line, since there may be millions."""
-    from prefect_datasets.core import parts  # noqa: PLC0415  pyarrow, which `list` does without
+    from prefect_datasets.core.format import parts  # noqa: PLC0415  pyarrow, which `list` does without
     from prefect_datasets.core.globs import Globs  # noqa: PLC0415
 
     store = choose(chosen).store()
@@ -123,7 +123,7 @@ def _file_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def diff(chosen: argparse.Namespace) -> int:
     """Show what changed from one version to another."""
-    from prefect_datasets.core import diff as engine  # noqa: PLC0415  pyarrow
+    from prefect_datasets.core.versions import diff as engine  # noqa: PLC0415  pyarrow
 
     found = engine.diff(choose(chosen).store(), chosen.old, chosen.new)
     if chosen.json:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from prefect_datasets.cli.output import count, show, show_json
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
-from prefect_datasets.core.cache import Selection
-from prefect_datasets.core.inputs import ResolvedInput, resolve_input
+from prefect_datasets.core.cache.cache import Selection
 from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
 from prefect_datasets.core.store_spec import StoreSpec
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What lies on the store: records, tables, packages, and where. docs/format.md."""

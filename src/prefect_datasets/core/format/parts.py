@@ -1,0 +1,77 @@
+"""Read the rows of a committed version from its tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from prefect_datasets.core.errors import IntegrityError, NotFoundError
+from prefect_datasets.core.format.package import layout
+from prefect_datasets.core.format.rows import ROWS
+from prefect_datasets.core.format.tables import read_table
+
+if TYPE_CHECKING:
+    from prefect_datasets.core.format.record import Part, VersionRecord
+    from prefect_datasets.core.store import Store
+
+
+def read_rows(store: Store, record: VersionRecord) -> pa.Table:
+    """Return all rows of a version (`ROWS`); raises as `read_part` does."""
+    if not record.parts:
+        return ROWS.empty_table()
+    return pa.concat_tables(iter_parts(store, record))
+
+
+def iter_parts(store: Store, record: VersionRecord) -> Iterator[pa.Table]:
+    """Yield the rows of a version part by part; raises as `read_part` does."""
+    return (read_part(store, part) for part in record.parts)
+
+
+def read_part(store: Store, part: Part) -> pa.Table:
+    """Return the rows of one part (`ROWS`), with its package even if that was made later.
+
+    Raises:
+        NotFoundError: The table is gone.
+        IntegrityError: It is not the one that was committed.
+    """
+    return rows_of_table(read_part_bytes(store, part), part)
+
+
+def read_part_bytes(store: Store, part: Part) -> bytes:
+    """Return the table of one part as it is stored; raises as `read_part` does."""
+    try:
+        data = store.read(part.table)
+    except NotFoundError as error:
+        raise NotFoundError(
+            "The table of a committed version is gone",
+            subject=f"{part.table} in {store.url}",
+            hint="Restore the object from a backup, or delete the version.",
+        ) from error
+    check_table(data, part)
+    return data
+
+
+def check_table(data: bytes | memoryview, part: Part) -> None:
+    """Raise `IntegrityError` unless `data` is the table that was committed."""
+    if hashlib.sha256(data).hexdigest() != part.table_sha256:
+        raise IntegrityError(
+            "The table is not the one that was committed",
+            subject=part.table,
+            hint="Restore the object from a backup, or delete the version.",
+        )
+
+
+def rows_of_table(data: bytes | memoryview, part: Part) -> pa.Table:
+    """Return the rows in the table of a part, with its package even if that was made later."""
+    rows = read_table(data, key=part.table)
+    package = part.package
+    if package is None or not rows.num_rows or rows["package"][0].as_py() == package.key:
+        return rows
+    data_offsets = layout(rows["path"], rows["size"]).data_offsets
+    keys = pa.array([package.key], pa.string()).take(pa.array([0] * rows.num_rows))
+    at = ROWS.get_field_index
+    rows = rows.set_column(at("package"), ROWS.field("package"), keys)
+    return rows.set_column(at("offset"), ROWS.field("offset"), pa.array(data_offsets, pa.int64()))

@@ -1,0 +1,186 @@
+"""The tables of a version as Parquet: one row per file (`rows.ROWS`), checked when they are read.
+
+The encodings were chosen by measuring: sorted paths and keys share prefixes, offsets rise, digests
+do not compress at all. pandas, DuckDB and every other reader of Parquet open them.
+
+Neither reading nor writing here starts one of Arrow's threads. A process that ends while these
+still run can die with SIGABRT, so keep to it: `pyarrow.parquet.read_table`, `Table.filter` with an
+expression and joins with `use_threads=True` start them, `Table.filter` with a mask does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_datasets.core.errors import IntegrityError, UnsupportedFormatError
+from prefect_datasets.core.format.rows import ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FORMAT = 1
+FORMAT_KEY = b"prefect-datasets.format"
+
+# A reader that wants few rows reads one group; its share of the footer is 1 KB.
+_GROUP_ROWS = 1 << 15
+
+# The columns that dictionary encoding does not suit, and what does.
+_ENCODINGS = {
+    "path": "DELTA_BYTE_ARRAY",
+    "size": "BYTE_STREAM_SPLIT",
+    "sha256": "PLAIN",
+    "crc32": "PLAIN",
+    "datum": "DELTA_BYTE_ARRAY",
+    "url": "DELTA_BYTE_ARRAY",
+    "offset": "DELTA_BINARY_PACKED",
+    "metadata": "PLAIN",
+}
+# Random bytes stay as they are: they don't get smaller, and so they are read without a copy.
+_COMPRESSION = {name: "none" if name in ("sha256", "crc32") else "zstd" for name in ROWS.names}
+# Hex digits want no search for matches, only their four bits each: level 1 beats level 9.
+_LEVELS = {name: 1 if name == "datum" else 3 for name in ROWS.names if _COMPRESSION[name] == "zstd"}
+
+_UNSAFE = r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"
+_MOST_NAMED = 5
+
+
+def write_table(rows: pa.Table) -> pa.Buffer:
+    """Write rows (`rows.ROWS`, in path order) as Parquet.
+
+    The same rows give the same bytes, however they are cut into chunks, with the same release of
+    pyarrow.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415  (0.1 s that a plan alone should not pay)
+
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        ROWS,
+        version="2.6",
+        use_dictionary=["package"],
+        column_encoding=_ENCODINGS,
+        compression=_COMPRESSION,
+        compression_level=_LEVELS,
+        write_statistics=["path"],
+        store_schema=False,
+    ) as writer:
+        for start in range(0, rows.num_rows, _GROUP_ROWS):
+            group = rows.slice(start, _GROUP_ROWS).combine_chunks()
+            writer.write_table(group.cast(ROWS), row_group_size=_GROUP_ROWS)
+        writer.add_key_value_metadata({FORMAT_KEY: str(FORMAT)})
+    return sink.getvalue()
+
+
+def read_table(
+    data: bytes | bytearray | memoryview | pa.Buffer,
+    *,
+    key: str,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """Read and check a table that was stored at `key`.
+
+    Args:
+        data: The whole object.
+        key: Its key, for errors.
+        columns: Columns to return, in this order; all of them if left out.
+
+    Raises:
+        UnsupportedFormatError: A newer release wrote it.
+        IntegrityError: It is no table of a version, or holds what none can hold.
+    """
+    rows = _read_parquet(data, key)
+    faults = list(_row_faults(rows)) or path_faults(rows["path"])
+    if faults:
+        raise _damaged("; ".join(faults[:_MOST_NAMED]), key)
+    return rows if columns is None else rows.select(list(columns))
+
+
+def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
+    """Return what is wrong with the paths of a version, a line for each of the first few.
+
+    Paths are relative, without `.`, `..`, empty or control parts, sorted by their bytes, each once,
+    and none is a folder of another.
+    """
+    if isinstance(paths, pa.ChunkedArray):
+        paths = pa.concat_arrays(paths.chunks) if paths.num_chunks else pa.array([], paths.type)
+    return [
+        *_named("not a relative path", paths.filter(is_unsafe(paths))),
+        *_named("out of order or twice", paths[1:].filter(pc.less_equal(paths[1:], paths[:-1]))),
+        *_named("both a file and a folder", paths.filter(_is_folder(paths))),
+    ]
+
+
+def is_unsafe(paths: pa.Array) -> pa.Array:
+    """Tell of each path whether it leaves its folder, is ambiguous, or has control characters."""
+    return pc.match_substring_regex(paths, _UNSAFE)
+
+
+def _read_parquet(data: bytes | bytearray | memoryview | pa.Buffer, key: str) -> pa.Table:
+    import pyarrow.parquet as pq  # noqa: PLC0415  (see write_table)
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        _check_format(file.metadata.metadata or {}, key)
+        if not file.schema_arrow.equals(ROWS):
+            raise _damaged("it has other columns", key)
+        rows = file.read(use_threads=False)
+        rows.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _damaged(str(error).split("\n", 1)[0], key) from error
+    return rows.replace_schema_metadata()
+
+
+def _check_format(metadata: dict[bytes, bytes], key: str) -> None:
+    found = metadata.get(FORMAT_KEY, b"").decode(errors="replace")
+    if not found.isascii() or not found.isdecimal():
+        raise _damaged(f"it lacks {FORMAT_KEY.decode()}", key)
+    if int(found) > FORMAT:
+        raise UnsupportedFormatError(
+            f"Written in format {found}, this release reads up to format {FORMAT}",
+            subject=key,
+            hint="Upgrade prefect-datasets.",
+        )
+
+
+def _row_faults(rows: pa.Table) -> Iterator[str]:
+    """Yield what is wrong with the values, paths aside."""
+    for field in ROWS:
+        if not field.nullable and rows[field.name].null_count:
+            yield f"{field.name} has nulls"
+    for name in ("size", "offset"):
+        least = pc.min(rows[name]).as_py()
+        if least is not None and least < 0:
+            yield f"{name} has negative values"
+    packaged = pc.is_valid(rows["package"])
+    if pc.any(pc.xor(packaged, pc.is_valid(rows["offset"]))).as_py():
+        yield "package and offset do not come together"
+    if pc.any(pc.invert(pc.or_(packaged, pc.is_valid(rows["url"])))).as_py():
+        yield "a file has neither url nor package"
+
+
+def _is_folder(paths: pa.Array) -> pa.Array:
+    """Tell for each path whether another path lies below it."""
+    folders = [pa.array([], paths.type)]
+    below = paths
+    while len(below := below.filter(pc.match_substring(below, "/"))):
+        parents = pc.list_element(pc.split_pattern(below, "/", max_splits=1, reverse=True), 0)
+        below = pc.unique(parents)
+        folders.append(below)
+    return pc.is_in(paths, value_set=pa.concat_arrays(folders))
+
+
+def _named(what: str, paths: pa.Array) -> list[str]:
+    """Return a line for each of the first few paths that have a fault, and how many there are."""
+    lines = [f"{what}: {path!r}" for path in paths[:_MOST_NAMED].to_pylist()]
+    return [*lines, f"{what}: {len(paths)} in all"] if len(paths) > _MOST_NAMED else lines
+
+
+def _damaged(why: str, key: str) -> IntegrityError:
+    return IntegrityError(
+        f"Not a table of a dataset version ({why})",
+        subject=key,
+        hint="Run `prefect-datasets verify --repair`, or publish under a new version name.",
+    )

@@ -1,0 +1,1 @@
+"""Make versions of files: plan, store each part, commit."""

@@ -1,0 +1,357 @@
+"""Plan what a directory's files become, and find every fault before anything is stored.
+
+    directory, metadata, base versions, what earlier attempts left  ->  Plan
+
+A plan is data: its parts can be published one by one, in any order, in other processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.format import parts
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.format.rows import files_digest
+from prefect_datasets.core.format.tables import path_faults
+from prefect_datasets.core.metadata import read_declarations
+from prefect_datasets.core.metadata.declarations import Declarations, VersionDeclaration
+from prefect_datasets.core.metadata.scan import Scan, scan
+from prefect_datasets.core.publish import journal
+from prefect_datasets.core.publish.plan_version import (
+    Decision,
+    PartPlan,
+    Policy,
+    as_sources,
+    cut_parts,
+    decide_packaging,
+    hint,
+    inherit,
+    merge_sources,
+)
+from prefect_datasets.core.publish.source import Source
+from prefect_datasets.core.versions import catalog
+
+if TYPE_CHECKING:
+    from prefect_datasets.core.store import Store
+    from prefect_datasets.core.uri import DatasetUri
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlan:
+    """One version to be published.
+
+    Attributes:
+        declaration: What was asked for.
+        execution: Id of the execution that publishes.
+        parts: What is left to do; empty if the version exists with these files.
+        decision: Whether it is packaged, and why.
+        parent: URI of the base, aliases resolved; empty if there is none.
+        earlier: Executions that tried to publish it before and did not end.
+        existing: The version's record, if it exists with these files. Its `parts`, if there are
+            any, are packages that are added to it.
+        datum_aliases: Path of the file that each datum alias shall name.
+    """
+
+    declaration: VersionDeclaration
+    execution: str
+    parts: tuple[PartPlan, ...]
+    decision: Decision
+    parent: str = ""
+    earlier: tuple[str, ...] = ()
+    existing: VersionRecord | None = None
+    datum_aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def uri(self) -> DatasetUri:
+        """The version."""
+        return self.declaration.uri
+
+    @property
+    def n_files(self) -> int:
+        """Number of files to be published."""
+        return sum(part.n_files for part in self.parts)
+
+    @property
+    def n_bytes(self) -> int:
+        """Sum of their sizes."""
+        return sum(part.n_bytes for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a directory's files become.
+
+    Attributes:
+        execution: Id of the execution that publishes.
+        versions: The versions, ordered by URI.
+        loose: Parts of the files that are in no version; they are stored one by one.
+        datum_aliases: Path of the loose file that each datum alias shall name.
+        warnings: What the user should know, one line each.
+    """
+
+    execution: str
+    versions: tuple[VersionPlan, ...]
+    loose: tuple[PartPlan, ...]
+    datum_aliases: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def plan_directory(
+    root: Path,
+    *,
+    store: Store,
+    to: Sequence[VersionDeclaration] | None = None,
+    policy: Policy | None = None,
+    execution: str | None = None,
+    strict: bool = True,
+) -> Plan:
+    """Plan the publishing of a directory; nothing is stored.
+
+    Args:
+        root: The directory.
+        store: Where to publish.
+        to: The versions that get all files; left out, the directory's metadata says which.
+        policy: How to publish.
+        execution: Id of the execution; left out, a new one.
+        strict: Whether faulty metadata is an error; else it is left out with a warning.
+
+    Raises:
+        InvalidInputError: A name, a path or the metadata is wrong; all faults in one error.
+        AlreadyPublishedError: A version exists with other files.
+        NotFoundError: A base does not exist.
+    """
+    found = scan(root)
+    declarations = read_declarations(root, found, strict=strict)
+    if to is not None:
+        declarations = _all_files_to(to, declarations, found)
+    planner = _Planner(root, store, policy or Policy(), execution or catalog.new_id())
+    planner.warnings.extend([*found.warnings, *declarations.warnings])
+    return planner.plan(found, declarations)
+
+
+def _all_files_to(
+    to: Sequence[VersionDeclaration], declared: Declarations, found: Scan
+) -> Declarations:
+    rows = pa.array(np.arange(found.listing.num_rows, dtype=np.int32))
+    members = {declaration.uri: rows for declaration in to}
+    return replace(declared, versions=tuple(to), members=members)
+
+
+class _Planner:
+    """What is common to all versions of one plan."""
+
+    def __init__(self, root: Path, store: Store, policy: Policy, execution: str) -> None:
+        self._root = str(Path(root).resolve())
+        self._store, self._policy, self._execution = store, policy, execution
+        self.warnings: list[str] = []
+
+    def plan(self, found: Scan, declarations: Declarations) -> Plan:
+        files = found.listing.append_column("metadata", declarations.metadata.cast(pa.string()))
+        self._check_names(declarations.versions)
+        versions = [
+            self._version(declaration, files, declarations) for declaration in declarations.versions
+        ]
+        loose, aliases = self._loose(files, declarations)
+        return Plan(self._execution, tuple(versions), loose, aliases, tuple(self.warnings))
+
+    def _check_names(self, declared: Sequence[VersionDeclaration]) -> None:
+        for declaration in declared:
+            catalog.check_can_commit(self._store, declaration.uri)
+            for alias in declaration.aliases:
+                name = type(declaration.uri)(declaration.uri.dataset, alias)
+                catalog.check_free_for_alias(self._store, name)
+
+    def _version(
+        self, declaration: VersionDeclaration, files: pa.Table, declarations: Declarations
+    ) -> VersionPlan:
+        local = files.take(declarations.members[declaration.uri])
+        parent, inherited = self._inherited(declaration)
+        sources = merge_sources(inherited, local)
+        if not sources.num_rows:
+            raise InvalidInputError(
+                "The version would have no files",
+                subject=str(declaration.uri),
+                hint="Write files, or make it `from` a version that has some.",
+            )
+        if inherited is not None and (faults := path_faults(sources["path"])):
+            raise InvalidInputError(
+                f"Own and inherited files collide: {'; '.join(faults)}",
+                subject=str(declaration.uri),
+                hint=f"Rename the files, or exclude those of {parent}.",
+            )
+        decision = self._decide(declaration, sources)
+        existing = self._existing(declaration, sources)
+        if existing is not None:
+            self._warn_of_differences(existing, declaration, parent)
+            missing = self._missing_packages(existing, decision)
+            return VersionPlan(
+                declaration, self._execution, missing, decision, parent, existing=existing
+            )
+        earlier = tuple(
+            name
+            for name in journal.open_attempts(self._store, declaration.uri)
+            if name != self._execution
+        )
+        return VersionPlan(
+            declaration=declaration,
+            execution=self._execution,
+            parts=self._parts(declaration.uri, sources, decision, earlier),
+            decision=decision,
+            parent=parent,
+            earlier=earlier,
+            datum_aliases=_aliases_within(declarations.datum_aliases, sources),
+        )
+
+    def _inherited(self, declaration: VersionDeclaration) -> tuple[str, pa.Table | None]:
+        if declaration.base is None:
+            return "", None
+        base = catalog.find(self._store, declaration.base)
+        rows, unmatched = inherit(parts.read_rows(self._store, base), declaration.exclude)
+        self.warnings.extend(
+            f"{declaration.uri}: `exclude` {pattern!r} matches nothing in {base.uri}"
+            for pattern in unmatched
+        )
+        return str(base.uri), rows
+
+    def _decide(self, declaration: VersionDeclaration, sources: pa.Table) -> Decision:
+        decision = decide_packaging(self._policy, sources, asked=declaration.packaging)
+        if decision.is_refusal:
+            self.warnings.append(f"{declaration.uri} is not packaged: {decision.reason}")
+        return decision
+
+    def _existing(self, declaration: VersionDeclaration, sources: pa.Table) -> VersionRecord | None:
+        """Return the version if it exists with these files; the name may have been deleted."""
+        record = catalog.read_record(self._store, declaration.uri)
+        if record is None:
+            deleted = catalog.deleted_digest(self._store, declaration.uri)
+            if deleted is not None and deleted != self._digest(sources):
+                raise catalog.name_was_deleted(declaration.uri)
+            return None
+        n_bytes = pc.sum(sources["size"]).as_py()
+        same = (record.n_files, record.n_bytes) == (sources.num_rows, n_bytes)
+        catalog.same_or_raise(record, self._digest(sources) if same else "")
+        return catalog.find(self._store, declaration.uri)
+
+    def _digest(self, sources: pa.Table) -> str:
+        """Return the digest that the version will have; reads all local files."""
+        part = PartPlan(
+            uri=None,
+            execution=self._execution,
+            index=0,
+            n_parts=1,
+            root=self._root,
+            rows=sources,
+            is_packaged=False,
+            individual_files=False,
+        )
+        return files_digest([with_digests(part, self._store)])
+
+    def _warn_of_differences(
+        self, existing: VersionRecord, declaration: VersionDeclaration, parent: str
+    ) -> None:
+        differing = [
+            name
+            for name, old, new in (
+                ("tags", existing.tags, declaration.tags),
+                ("properties", existing.properties, declaration.properties),
+                ("from", existing.parent, parent),
+            )
+            if new and old != new
+        ]
+        if differing:
+            self.warnings.append(
+                f"{existing.uri} exists with these files; its {', '.join(differing)} stay as "
+                "they were published"
+            )
+
+    def _missing_packages(self, record: VersionRecord, decision: Decision) -> tuple[PartPlan, ...]:
+        if not decision.is_packaged or record.is_packaged:
+            return ()
+        return plan_package_parts(record, self._store, self._execution)
+
+    def _parts(
+        self,
+        uri: DatasetUri | None,
+        sources: pa.Table,
+        decision: Decision,
+        earlier: tuple[str, ...],
+    ) -> tuple[PartPlan, ...]:
+        stored = journal.read_journals(self._store, uri, earlier)
+        if stored is not None:
+            sources = hint(sources, stored)
+        cut = list(cut_parts(sources, self._policy.max_package_bytes))
+        return tuple(
+            PartPlan(
+                uri=uri,
+                execution=self._execution,
+                index=index,
+                n_parts=len(cut),
+                root=self._root,
+                rows=rows,
+                is_packaged=decision.is_packaged,
+                individual_files=self._policy.individual_files if decision.is_packaged else True,
+                earlier=earlier,
+            )
+            for index, rows in enumerate(cut)
+        )
+
+    def _loose(
+        self, files: pa.Table, declarations: Declarations
+    ) -> tuple[tuple[PartPlan, ...], dict[str, str]]:
+        taken = np.zeros(files.num_rows, np.bool_)
+        for rows in declarations.members.values():
+            taken[np.asarray(rows)] = True
+        loose = as_sources(files.filter(pa.array(~taken)))
+        unpackaged = Decision(is_packaged=False, reason="in no version")
+        parts = self._parts(None, loose, unpackaged, ())
+        return parts, _aliases_within(declarations.datum_aliases, loose)
+
+
+def plan_package_parts(record: VersionRecord, store: Store, execution: str) -> tuple[PartPlan, ...]:
+    """Plan packages for a committed version: one for each of its parts, from what is stored."""
+    return tuple(
+        PartPlan(
+            uri=record.uri,
+            execution=execution,
+            index=index,
+            n_parts=len(record.parts),
+            root="",
+            rows=as_sources(parts.read_part(store, part)),
+            is_packaged=True,
+            individual_files=True,
+            committed=part,
+        )
+        for index, part in enumerate(record.parts)
+    )
+
+
+def with_digests(part: PartPlan, store: Store) -> pa.Table:
+    """Return path, size and sha256 of a part's files; reads the local ones."""
+    source = Source(part, store)
+
+    def digest_of(member: int) -> bytes | None:
+        if source.is_local[member]:
+            return source.hash_local(member)[0]
+        return source.sha256s[member]
+
+    with ThreadPoolExecutor(2, "hash") as pool:
+        digests = list(pool.map(digest_of, range(part.n_files), chunksize=256))
+    columns = [part.rows["path"], part.rows["size"], pa.array(digests, pa.binary(32))]
+    return pa.table(columns, names=["path", "size", "sha256"])
+
+
+def _aliases_within(aliases: Mapping[str, str], sources: pa.Table) -> dict[str, str]:
+    if not aliases:
+        return {}
+    there = pc.is_in(pa.array(aliases.values(), pa.string()), sources["path"].combine_chunks())
+    pairs = zip(aliases.items(), there.to_pylist(), strict=True)
+    return {alias: path for (alias, path), is_there in pairs if is_there}

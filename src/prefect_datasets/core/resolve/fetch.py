@@ -1,0 +1,280 @@
+"""Read what a plan says and write each file as its bytes arrive, checked.
+
+A file whose bytes are damaged or missing is read once more and then from its own object, where the
+package is what is damaged; only then the resolve fails, and names it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from prefect_datasets.core.columns import Int64s, pick
+from prefect_datasets.core.errors import (
+    AccessDeniedError,
+    DatasetError,
+    IntegrityError,
+    NotFoundError,
+    StoreError,
+)
+from prefect_datasets.core.resolve.plan import (
+    CostModel,
+    Fetch,
+    Places,
+    Read,
+    plan_fetch,
+    ranges_of,
+)
+from prefect_datasets.core.resolve.write_files import Contents, write_files
+from prefect_datasets.core.store.base import Range
+
+if TYPE_CHECKING:
+    from prefect_datasets.core.progress import Progress
+    from prefect_datasets.core.resolve.attempt import Attempt
+    from prefect_datasets.core.resolve.folders import Folders
+    from prefect_datasets.core.store import Store
+
+# What a second try, or the other copy, may heal.
+HEALABLE = (IntegrityError, NotFoundError, StoreError)
+
+# Rows of single objects that are planned at a time: their keys are Python strings.
+_SINGLES_AT_ONCE = 1 << 16
+
+
+# Returns the keys of the objects that hold rows alone, None for a row without.
+Urls = Callable[[Int64s], list[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What fetching needs of one part's table, by row number.
+
+    Attributes:
+        part: Number of the part.
+        paths: Paths.
+        sizes: Sizes.
+        digests: SHA-256 of each; None for files of which nothing but the size is known.
+        crc32s: CRC-32 of each; None likewise.
+        packages: Keys of the packages.
+        package_of: For each row its package's index, -1 where it is in none.
+        offsets: For each row where in the package it begins.
+        urls: Returns the keys of the objects that hold rows alone, None for a row without.
+    """
+
+    part: int
+    paths: pa.Array
+    sizes: Int64s
+    digests: pa.Array | None
+    crc32s: npt.NDArray[np.uint32] | None
+    packages: tuple[str, ...]
+    package_of: Int64s
+    offsets: Int64s
+    urls: Urls
+
+    def path(self, row: int) -> str:
+        """Return one row's path."""
+        return self.paths[row].as_py()
+
+    def packaged(self, rows: Int64s) -> Places:
+        """Return the places in packages of those rows that have one."""
+        rows = rows[self.package_of[rows] >= 0]
+        return Places(
+            rows, self.packages, self.package_of[rows], self.offsets[rows], self.sizes[rows]
+        )
+
+    def single(self, rows: Int64s) -> Places:
+        """Return the places as objects of their own of those rows that have one."""
+        urls = self.urls(rows)
+        there = np.array([url is not None for url in urls], np.bool_)
+        rows = rows[there]
+        keys = tuple(url for url in urls if url is not None)
+        count = np.arange(len(rows), dtype=np.int64)
+        return Places(rows, keys, count, np.zeros(len(rows), np.int64), self.sizes[rows])
+
+    def plans(self, rows: Int64s, cost: CostModel) -> Iterator[Fetch]:
+        """Plan how to fetch rows: from packages, and those in none as single objects."""
+        if len(places := self.packaged(rows)):
+            yield plan_fetch(places, cost)
+        alone = rows[self.package_of[rows] < 0]
+        for start in range(0, len(alone), _SINGLES_AT_ONCE):
+            yield plan_fetch(self.single(alone[start : start + _SINGLES_AT_ONCE]), cost)
+
+    def contents(self, rows: Int64s, starts: Int64s) -> Contents:
+        """Return rows as lists, for a buffer where they begin at `starts`."""
+        ends = starts + self.sizes[rows]
+        return Contents(
+            paths=pick(self.paths, rows),
+            starts=starts.tolist(),
+            ends=ends.tolist(),
+            digests=None if self.digests is None else pick(self.digests, rows),
+            crc32s=None if self.crc32s is None else self.crc32s[rows].tolist(),
+        )
+
+
+class Fetcher:
+    """Runs reads; its methods are called from several threads.
+
+    Args:
+        store: Where the bytes are.
+        attempt: The tree in the making.
+        cost: The size of a read.
+        progress: Who is told.
+    """
+
+    def __init__(
+        self, store: Store, attempt: Attempt, *, cost: CostModel, progress: Progress
+    ) -> None:
+        self.store = store
+        self.attempt = attempt
+        self.cost = cost
+        self.progress = progress
+        self.n_fetched_bytes = 0
+        self._lock = threading.Lock()
+        self._warned: set[str] = set()
+
+    def run(self, members: Members, plan: Fetch, job: tuple[Read, ...], folders: Folders) -> None:
+        """Do the reads of one job and write their files."""
+        failed: list[Int64s] = []
+        for read, buffer in zip(job, self._try_reads(job), strict=True):
+            rows = plan.order[read.first : read.end]
+            if buffer is None:
+                failed.append(rows)
+                continue
+            contents = members.contents(rows, plan.starts[read.first : read.end] - read.start)
+            if bad := write_files(contents, buffer, folders, self.attempt.files):
+                failed.append(rows[bad])
+        if failed:
+            self.heal(members, np.concatenate(failed), job[0].key, folders)
+        self.done(members, plan.order[job[0].first : job[-1].end])
+
+    def done(self, members: Members, rows: Int64s) -> None:
+        """Note rows as whole."""
+        self.attempt.note_rows(members.part, ranges_of(np.sort(rows)))
+        self.progress.advance(n_files=len(rows), n_bytes=int(members.sizes[rows].sum()))
+
+    def read(self, ranges: Sequence[Range]) -> list[memoryview]:
+        """Read ranges, several at once if there are several."""
+        wanted = [item for item in ranges if item.length]
+        if len(wanted) == 1:
+            found = [self.store.read_range(*wanted[0])]
+        else:
+            found = self.store.read_many(wanted) if wanted else []
+        with self._lock:
+            self.n_fetched_bytes += sum(item.length for item in wanted)
+        buffers = iter(found)
+        return [next(buffers) if item.length else memoryview(b"") for item in ranges]
+
+    def _try_reads(self, job: tuple[Read, ...]) -> Sequence[memoryview | None]:
+        """Return the bytes of each read, or None for all where one of them failed."""
+        try:
+            return self.read([Range(read.key, read.start, read.length) for read in job])
+        except AccessDeniedError:
+            raise
+        except HEALABLE:
+            return [None] * len(job)
+
+    # -- what went wrong --------------------------------------------------------------------
+
+    def heal(self, members: Members, rows: Int64s, key: str, folders: Folders) -> None:
+        """Read files once more, and then from their own objects.
+
+        Raises:
+            IntegrityError: A file is damaged wherever it lies.
+            StoreError: The store could not be asked.
+        """
+        self.warn_once(key, f"Damaged or missing bytes in {key}: trying again, then elsewhere")
+        left, errors = self._again(members, members.packaged(rows), folders)
+        alone = rows[members.package_of[rows] < 0]
+        singles = members.single(np.concatenate((left, alone)))
+        lost, more = self._again(members, singles, folders)
+        lost = np.concatenate((lost, np.setdiff1d(left, singles.rows)))
+        if len(lost):
+            raise self.verdict(members, lost, {**errors, **more})
+
+    def warn_once(self, key: str, message: str) -> None:
+        """Warn of an object, once."""
+        with self._lock:
+            is_new = key not in self._warned
+            self._warned.add(key)
+        if is_new:
+            self.progress.warn(message)
+
+    def _again(
+        self, members: Members, places: Places, folders: Folders
+    ) -> tuple[Int64s, dict[int, DatasetError]]:
+        """Read places once more; return the rows that are still damaged, and what was said."""
+        lost: list[int] = []
+        errors: dict[int, DatasetError] = {}
+        for which in _chunks(places, self.cost):
+            some = places[which]
+            for row, found in zip(some.rows.tolist(), self._each(some), strict=True):
+                if isinstance(found, DatasetError):
+                    errors[row] = found
+                    lost.append(row)
+                elif write_files(
+                    members.contents(np.array([row]), np.zeros(1, np.int64)),
+                    found,
+                    folders,
+                    self.attempt.files,
+                ):
+                    lost.append(row)
+        return np.array(lost, np.int64), errors
+
+    def _each(self, places: Places) -> Sequence[memoryview | DatasetError]:
+        """Return each place's bytes, or why there are none; all at once where that works."""
+        ranges = [
+            Range(places.keys[key], start, size)
+            for key, start, size in zip(
+                places.objects.tolist(), places.starts.tolist(), places.sizes.tolist(), strict=True
+            )
+        ]
+        try:
+            return self.read(ranges)
+        except AccessDeniedError:
+            raise
+        except HEALABLE as error:
+            if isinstance(error, NotFoundError) and len(set(places.objects.tolist())) == 1:
+                return [error] * len(ranges)  # no use in asking for each member of a lost package
+            return [self._one(item) for item in ranges]
+
+    def _one(self, item: Range) -> memoryview | DatasetError:
+        try:
+            return self.read([item])[0]
+        except HEALABLE as error:
+            return error
+
+    def verdict(
+        self, members: Members, rows: Int64s, errors: dict[int, DatasetError]
+    ) -> DatasetError:
+        """Return the error for files that can be had nowhere."""
+        for row in rows.tolist():
+            error = errors.get(row)
+            if error is not None and error.retryable:  # nothing is known to be wrong with it
+                return error
+        row = int(rows[0])
+        package = int(members.package_of[row])
+        where = f" in {members.packages[package]}" if package >= 0 else ""
+        others = f", and {len(rows) - 1} others" if len(rows) > 1 else ""
+        return IntegrityError(
+            f"Stored bytes are damaged or missing, in every copy there is{others}",
+            subject=f"{members.path(row)}{where}",
+            hint="`prefect-datasets verify` lists what is damaged; restore it or publish again.",
+        )
+
+
+def _chunks(places: Places, cost: CostModel) -> Iterator[slice]:
+    """Cut places into runs of about a request's worth."""
+    ends = np.cumsum(places.sizes)
+    first = 0
+    while first < len(ends):
+        base = int(ends[first] - places.sizes[first])
+        end = int(np.searchsorted(ends, base + cost.request_bytes, "right"))
+        end = min(max(end, first + 1), first + cost.job_reads)
+        yield slice(first, end)
+        first = end

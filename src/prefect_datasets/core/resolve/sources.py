@@ -1,0 +1,127 @@
+"""Trees of the cache that may hold files of a version that is about to be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from prefect_datasets.core.cache import leases
+from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry
+from prefect_datasets.core.columns import Int64s, digest_matrix, numbers, one_array, take
+from prefect_datasets.core.resolve.plan import DigestIndex
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from prefect_datasets.core.format.record import VersionRecord
+
+# Each more costs the reading of its tables, and finds less than the one before.
+_MOST_SOURCES = 4
+_READ_SECONDS = 0.5e-6
+
+
+class Source:
+    """A tree whose files are found by digest; leased from its first use on.
+
+    Args:
+        cache: The cache it is in.
+        entry: The tree.
+    """
+
+    def __init__(self, cache: Cache, entry: Entry) -> None:
+        ready = entry.read_ready()
+        self.files = entry.files
+        self.tables = entry.parts
+        self.n_files = ready.n_files if ready else 0
+        self._cache = cache
+        self._entry = entry
+        self._lease: Path | None = None
+        self._is_used = False
+        self._paths: pa.Array = pa.nulls(0, pa.string())
+        self._index: DigestIndex | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its tables were read."""
+        return self._index is not None
+
+    @property
+    def read_seconds(self) -> float:
+        """About how long reading its tables takes."""
+        return self.n_files * _READ_SECONDS
+
+    def is_same(self, record: VersionRecord) -> bool:
+        """Tell whether it is a tree of the same version, if another selection of it."""
+        return f"-{record.digest[:16]}" in self._entry.name
+
+    def find(self, sizes: Int64s, digests: npt.NDArray[np.uint8]) -> Int64s:
+        """Return for each wanted file a row here that has the same bytes, or -1."""
+        if self._lease is None:
+            self._lease = self._cache.lease(self._entry)
+        if self._index is None:
+            self._index = self._load()
+        found = self._index.find(sizes, digests)
+        self._is_used = self._is_used or bool((found >= 0).any())
+        return found
+
+    def paths(self, rows: Int64s) -> pa.Array:
+        """Return the paths of rows."""
+        return take(self._paths, rows)
+
+    def _load(self) -> DigestIndex:
+        import pyarrow.parquet as pq  # noqa: PLC0415  (slow; not every version has a source)
+
+        is_there = self._lease is not None and self._entry.read_ready() is not None
+        names = sorted(self._entry.parts.glob("*.parquet"), key=lambda path: int(path.stem))
+        columns = ["path", "size", "sha256"]
+        tables = [pq.ParquetFile(name).read(columns=columns, use_threads=False) for name in names]
+        if not is_there or not tables:
+            return DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
+        rows = pa.concat_tables(tables)
+        self._paths = one_array(rows["path"])
+        return DigestIndex(numbers(rows["size"]), digest_matrix(rows["sha256"]))
+
+    def give_back_unused(self) -> None:
+        """End the lease if no file was found here, so that the tree may go to make room."""
+        if not self._is_used:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """End the lease."""
+        if self._lease is not None:
+            leases.give_back(self._lease)
+            self._lease = None
+
+
+def find_sources(cache: Cache, entry: Entry, record: VersionRecord) -> list[Source]:
+    """Return trees to link from, the most promising first.
+
+    Those are selections of the same version, then the version it was made from, then whatever of
+    the dataset was used last.
+    """
+    ranked = _ranked(cache, entry, record)
+    return [Source(cache, other) for other in ranked if other.ready.exists()][:_MOST_SOURCES]
+
+
+def _ranked(cache: Cache, entry: Entry, record: VersionRecord) -> list[Entry]:
+    same = f"-{record.digest[:16]}"
+    parent = f"{record.parent.rpartition('/')[2]}-" if record.parent else None
+
+    def rank(other: Entry) -> tuple[int, float]:
+        if same in other.name:
+            return 0, -other.last_used()
+        if parent and other.name.startswith(parent):
+            return 1, -other.last_used()
+        return 2, -other.last_used()
+
+    return sorted(_siblings(cache, entry), key=rank)
+
+
+def _siblings(cache: Cache, entry: Entry) -> Iterator[Entry]:
+    for other in cache.entries(VERSIONS):
+        if other.group == entry.group and other.name != entry.name:
+            yield other

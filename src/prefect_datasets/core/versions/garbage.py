@@ -1,0 +1,145 @@
+"""Find and delete what no version reaches.
+
+Reached is: every object that a commit record or one of its tables names (of versions deleted within
+the grace period too), packages made for a version afterwards, outputs that are in no version (they
+are kept like any run's outputs), and what datum aliases name. Left alone is everything of an
+execution that was active within the grace period, and of the executions whose objects it may use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.format import keys, parts
+from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.format.tables import read_table
+from prefect_datasets.core.uri import DatumUri
+from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.datums import find_datum
+
+if TYPE_CHECKING:
+    from prefect_datasets.core.store import ObjectInfo, Store
+
+GRACE_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What a collection would delete.
+
+    Attributes:
+        keys: Keys of the objects.
+        n_bytes: Their sizes together.
+        n_kept: Number of objects of executions that stay.
+        n_young: Number of objects that stay only because they are younger than the grace period.
+    """
+
+    keys: tuple[str, ...]
+    n_bytes: int
+    n_kept: int
+    n_young: int
+
+
+def plan_garbage(store: Store, now: float, *, grace_seconds: float = GRACE_SECONDS) -> Garbage:
+    """Find what can be deleted; nothing is.
+
+    Args:
+        store: The store.
+        now: The time, in seconds since 1970, by the store's clock.
+        grace_seconds: Executions that wrote something within this time are left alone.
+
+    Raises:
+        DatasetError: A record or a table can't be read: then nothing can be said to be garbage.
+    """
+    attempts = list(_attempts(store))
+    reached = frozenset(map(hash, _reached(store, now - grace_seconds)))
+    used = _used_by_live_attempts(attempts, now - grace_seconds)
+    doomed, kept, young, n_bytes = list[str](), 0, 0, 0
+    by_execution = groupby(sorted(store.list(keys.OUTPUTS), key=lambda i: i.key), _execution)
+    for execution, objects in by_execution:
+        infos = list(objects)
+        garbage = _unreached(execution, infos, reached)
+        is_young = execution in used or max(i.modified for i in infos) > now - grace_seconds
+        if is_young:
+            young += len(garbage)
+            garbage = []
+        doomed += [info.key for info in garbage]
+        n_bytes += sum(info.n_bytes for info in garbage)
+        kept += len(infos) - len(garbage)
+    doomed += [info.key for info, _, _ in attempts if info.modified <= now - grace_seconds]
+    return Garbage(tuple(doomed), n_bytes, kept, young)
+
+
+def collect(store: Store, garbage: Garbage, *, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Delete what was planned; end uploads that a kill left. Returns how many of those."""
+    store.delete(garbage.keys)
+    return store.abort_stale_uploads(grace_seconds)
+
+
+def _reached(store: Store, oldest: float) -> Iterator[str]:
+    for dataset in store.list_folders(keys.DATASETS):
+        for record in catalog.list_versions(store, dataset):
+            yield from _keys_of(store, record)
+        # A publish that has read a base goes on when the base is deleted.
+        for record in catalog.list_deleted(store, dataset, since=oldest):
+            yield from _keys_of(store, record)
+    yield from _loose(store)
+    for info in store.list(keys.DATUMS):
+        alias = info.key.removeprefix(f"{keys.DATUMS}@").removesuffix(".json")
+        try:
+            yield find_datum(store, DatumUri(alias)).stored.key
+        except DatasetError:
+            continue  # it names what is gone already
+
+
+def _loose(store: Store) -> Iterator[str]:
+    """Yield what executions stored that is in no version."""
+    for execution in store.list_folders(keys.OUTPUTS):
+        for info in store.list(keys.tables_prefix(execution, None)):
+            yield info.key
+            rows = read_table(store.read(info.key), key=info.key)
+            yield from rows["url"].drop_null().to_pylist()
+
+
+def _keys_of(store: Store, record: VersionRecord) -> Iterator[str]:
+    later = catalog.read_packages(store, record)
+    yield from (package.key for package in (*record.packages, *(later.packages if later else ())))
+    for part in record.parts:
+        yield part.table
+        rows = parts.read_part(store, part)
+        for name in ("url", "package"):
+            yield from (key for key in rows[name].unique().to_pylist() if key is not None)
+
+
+def _attempts(store: Store) -> Iterator[tuple[ObjectInfo, str, list[str]]]:
+    """Yield the open attempts: the object, its execution, the executions whose objects it uses."""
+    for info in store.list(keys.DATASETS):
+        if "/@attempts/" in info.key:
+            body = json.loads(store.read(info.key))
+            yield info, body["execution"], body["reuses"]
+
+
+def _used_by_live_attempts(
+    attempts: Iterable[tuple[ObjectInfo, str, list[str]]], oldest: float
+) -> set[str]:
+    live = [(name, reuses) for info, name, reuses in attempts if info.modified > oldest]
+    return {name for own, reuses in live for name in (own, *reuses)}
+
+
+def _execution(info: ObjectInfo) -> str:
+    return info.key.split("/")[1]
+
+
+def _unreached(
+    execution: str, infos: list[ObjectInfo], reached: frozenset[int]
+) -> list[ObjectInfo]:
+    """Return an execution's objects that nothing reaches; its own record goes with the last."""
+    own = keys.execution_key(execution)
+    dead = [info for info in infos if info.key != own and hash(info.key) not in reached]
+    is_all_dead = len(dead) == sum(info.key != own for info in infos)
+    return infos if is_all_dead else dead

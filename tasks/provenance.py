@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
             "deployment": str(flow_run.deployment_id) if flow_run.deployment_id else None,
             "scheduled": str(flow_run.expected_start_time),
         },
-        "parameters": {name: _short(value) for name, value in context.parameters.items()},
+        "parameters": {name: _short(value) for name, value in (context.parameters or {}).items()},
         "inputs": inputs_of(run),
     }
 

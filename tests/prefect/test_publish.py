@@ -31,6 +31,7 @@ from prefect_datasets.core.errors import (
     StoreError,
 )
 from prefect_datasets.core.publish.plan import plan_directory
+from prefect_datasets.core.publish.publish import publish_part
 from prefect_datasets.core.store import open_store
 from prefect_datasets.flows import spread
 from prefect_datasets.tasks import package as package_module
@@ -267,7 +268,6 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], list[int]]
 
     def fail_with(error: Exception) -> list[int]:
         attempts: list[int] = []
-        publish_part = package_module.publish_part
 
         def publish_at_second(*args: Any, **options: Any) -> Any:
             attempts.append(1)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from prefect import flow, task
 from prefect.blocks.fields import SecretDict
+from prefect.flows import load_flow_from_entrypoint
 from prefect.runtime import flow_run
 
 from prefect_datasets import (
@@ -21,6 +25,7 @@ from prefect_datasets import (
     write_metadata,
 )
 from prefect_datasets.core.errors import InvalidInputError, NotFoundError, StoreError
+from prefect_datasets.core.resolve import inputs
 from prefect_datasets.flows.package_version import package_version_flow
 from prefect_datasets.flows.publish import PublishOptions, publish_directory
 from prefect_datasets.flows.resolve import warm_cache
@@ -237,7 +242,7 @@ def test_it_works_outside_a_flow_in_a_task_and_in_an_async_flow(store: str) -> N
 def test_what_may_succeed_later_is_tried_again(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     publish("v1", store)
     attempts: list[int] = []
-    real = resolve_module.engine.resolve_input
+    real = inputs.resolve_input
 
     def works_at_second(uris: Sequence[str], **options: Any) -> Any:
         attempts.append(1)
@@ -245,7 +250,7 @@ def test_what_may_succeed_later_is_tried_again(store: str, monkeypatch: pytest.M
             raise StoreError("The store is tired")
         return real(uris, **options)
 
-    monkeypatch.setattr(resolve_module.engine, "resolve_input", works_at_second)
+    monkeypatch.setattr(inputs, "resolve_input", works_at_second)
     monkeypatch.setattr(resolve_module.resolve_input, "retry_delay_seconds", 0)
     _, tree = train(store)
     assert names(tree) == ALL
@@ -324,3 +329,33 @@ def test_every_option_of_a_version_has_a_title_and_a_description() -> None:
     for field in PublishOptions.model_json_schema()["properties"].values():
         assert field["title"]
         assert field["description"].endswith(".")
+
+
+@pytest.mark.parametrize("deployable", [publish_directory, package_version_flow, warm_cache])
+def test_a_flow_can_be_served(deployable: Any, tmp_path: Path) -> None:
+    """`serve` sends the flow by value to a process that validates its parameters there."""
+    sent = tmp_path / "flow"
+    sent.write_bytes(cloudpickle.dumps(deployable))
+    code = (
+        "import sys, cloudpickle\n"
+        "flow = cloudpickle.load(open(sys.argv[1], 'rb'))\n"
+        "given = {'store': {'url': 'memory://x'}, 'directory': 'd', 'uri': 'u', 'uris': ['u']}\n"
+        "wanted = {name: given[name] for name in flow.parameters.required}\n"
+        "print(type(flow.validate_parameters(wanted)['store']).__name__)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(sent)], capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() == "DatasetStore", found.stderr
+
+
+@pytest.mark.parametrize(
+    "entrypoint",
+    [
+        "prefect_datasets.flows.publish:publish_directory",
+        "prefect_datasets.flows.package_version:package_version_flow",
+        "prefect_datasets.flows.resolve:warm_cache",
+    ],
+)
+def test_a_flow_can_be_deployed_by_its_name(entrypoint: str) -> None:
+    assert load_flow_from_entrypoint(entrypoint).name

@@ -18,10 +18,14 @@ from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready
 from prefect_datasets.core.cache.prune import condemn, plan_prune, prune, survey
 from prefect_datasets.core.cache.trash import discard
+from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve import attempt as attempts
 from prefect_datasets.core.resolve.attempt import Attempt, AttemptLostError, Done, leftovers, turn
-from prefect_datasets.core.resolve.plan import CostModel
+from prefect_datasets.core.resolve.folders import Folders
 from prefect_datasets.core.resolve.resolve import resolve_version
+from prefect_datasets.core.resolve.write_files import Contents
+from prefect_datasets.core.resolve.write_files import write_files as write_into
 from tests.core.published import Told, publish, uri, write_files
 from tests.core.trees import CountingStore, files_of, many_files
 
@@ -32,7 +36,7 @@ RESOLVE = """
 import sys
 from pathlib import Path
 from prefect_datasets.core.cache.cache import Cache
-from prefect_datasets.core.resolve.plan import CostModel
+from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.resolve import resolve_version
 from tests.core.published import uri
 from tests.core.trees import CountingStore
@@ -338,6 +342,47 @@ def test_a_torn_last_line_says_nothing(cut: int) -> None:
     done = Done.parse(text[:cut])
     assert dict(done.rows[0]).items() <= {10: 200, 300: 4000}.items()
     assert done.pieces[1, 2] <= {(0, 8192)}
+
+
+@pytest.mark.parametrize("is_same_machine", [True, False])
+def test_a_journal_from_before_a_crash_of_the_machine_is_not_believed(
+    cache: Cache, entry: Entry, monkeypatch: pytest.MonkeyPatch, is_same_machine: bool
+) -> None:
+    attempt = Attempt(cache, entry)
+    attempt.note_rows(0, [(0, 5)])
+    attempt.keep()
+    monkeypatch.setattr(leases, "this_boot", lambda: "a later one")
+    if not is_same_machine:
+        monkeypatch.setattr(leases, "this_host", lambda: "another")
+    [left] = leftovers(entry)
+    assert bool(left.done.rows) is not is_same_machine
+
+
+def test_names_that_a_file_system_takes_for_one_are_an_error(cache: Cache, entry: Entry) -> None:
+    attempt = Attempt(cache, entry)
+    twice = Contents(["a/x", "a/x"], [0, 0], [1, 1], None, None)
+    with (
+        Folders(attempt.files, make=True) as folders,
+        pytest.raises(InvalidInputError, match="takes for one") as caught,
+    ):
+        write_into(twice, memoryview(b"1"), folders, attempt.files)
+    assert "a/x" in caught.value.subject
+    attempt.drop()
+
+
+def test_nothing_is_written_through_a_link_out_of_the_tree(
+    cache: Cache, entry: Entry, tmp_path: Path
+) -> None:
+    attempt = Attempt(cache, entry)
+    (attempt.files / "out").symlink_to(tmp_path)
+    (attempt.files / "file").symlink_to(tmp_path / "target")
+    for path in ("out/x", "file"):
+        contents = Contents([path], [0], [1], None, None)
+        with Folders(attempt.files, make=True) as folders, pytest.raises(InvalidInputError):
+            write_into(contents, memoryview(b"1"), folders, attempt.files)
+    assert not (tmp_path / "x").exists()
+    assert not (tmp_path / "target").exists()
+    attempt.drop()
 
 
 def test_leases_of_a_published_tree_are_this_process_s(cache: Cache, entry: Entry) -> None:

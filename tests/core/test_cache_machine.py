@@ -15,8 +15,7 @@ from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import Cache, Selection
 from prefect_datasets.core.cache.prune import clear, condemn, plan_prune, prune, survey
 from prefect_datasets.core.errors import AlreadyPublishedError, NotFoundError, StoreError
-from prefect_datasets.core.resolve.attempt import Attempt
-from prefect_datasets.core.resolve.plan import CostModel
+from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.resolve import resolve_version
 from prefect_datasets.core.store import Range
 from prefect_datasets.core.versions import catalog
@@ -124,7 +123,6 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), n_reads=st.integers(0, 5))
     def crash_while_resolving(self, name: str, n_reads: int) -> None:
-        keep = Attempt.keep
         self.store.n_reads_left = n_reads
         try:
             tree = resolve_version(uri(name), store=self.store, cache=self.cache, cost=COST)
@@ -136,7 +134,6 @@ class CacheMachine(RuleBasedStateMachine):
             self.held[tree.path] = self.published[name]
         finally:
             self.store.n_reads_left = None
-            Attempt.keep = keep
 
     @rule(name=st.sampled_from(NAMES))
     def fail_while_resolving(self, name: str) -> None:

@@ -65,7 +65,9 @@ def test_the_python(tmp_path: Path) -> None:
 
 
 def test_all_keys_are_described() -> None:
-    code = (Path(__file__).parents[2] / "src/prefect_datasets/core/declarations.py").read_text()
+    code = (
+        Path(__file__).parents[2] / "src/prefect_datasets/core/metadata/declarations.py"
+    ).read_text()
     keys = re.findall(r'body(?:\.pop\(|, )"([^"]+)"', code)
     assert len(keys) >= 6
     assert [key for key in keys if f"`{key}`" not in _TEXT] == []

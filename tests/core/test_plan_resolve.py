@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from prefect_datasets.core.cache.cache import Selection
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.core.resolve.plan import (
-    CostModel,
-    DigestIndex,
-    Places,
-    in_shard,
-    mask_of,
-    plan_fetch,
-    ranges_of,
-    weight_of,
-)
+from prefect_datasets.core.reads import CostModel, Places, plan_fetch
+from prefect_datasets.core.resolve.plan import DigestIndex, in_shard, mask_of, ranges_of, weight_of
 
 
 def places_of(drawn: list[tuple[int, int, int]]) -> Places:

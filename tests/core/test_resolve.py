@@ -27,9 +27,9 @@ from prefect_datasets.core.errors import (
 from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.publish.publish import Policy, package_version
+from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve import extract
 from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
-from prefect_datasets.core.resolve.plan import CostModel
 from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.store_spec import StoreSpec

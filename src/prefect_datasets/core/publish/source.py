@@ -17,7 +17,7 @@ from prefect_datasets.core.errors import (
     NotFoundError,
     SourceChangedError,
 )
-from prefect_datasets.core.resolve.plan import CostModel, Places, Read, plan_fetch
+from prefect_datasets.core.reads import CostModel, Places, Read, plan_fetch
 from prefect_datasets.core.store import Range
 
 if TYPE_CHECKING:

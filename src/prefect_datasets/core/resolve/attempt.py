@@ -20,6 +20,7 @@ import fcntl
 import os
 import time
 import uuid
+import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
@@ -56,10 +57,18 @@ class Done:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a journal; lines that are torn, and any after a torn one, say nothing."""
+        """Read a journal; a torn line says nothing, and all of one from before a crash neither.
+
+        Nothing is forced to the disk: when the machine went down, files may be there without their
+        bytes.
+        """
         done = cls()
         for line in text.split("\n")[:-1]:
             match line.split(" "):
+                case ["boot", machine, boot] if (
+                    machine == _machine() and boot != leases.this_boot()
+                ):
+                    return cls()
                 case ["rows", part, first, end]:
                     done.rows[int(part)].append((int(first), int(end)))
                 case ["piece", part, row, start, length]:
@@ -108,6 +117,7 @@ class Attempt:
         self._journal = os.open(
             self.folder / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
+        self._note(f"boot {_machine()} {leases.this_boot()}\n")
 
     def note_rows(self, part: int, ranges: Iterable[RowRange]) -> None:
         """Note rows of a part whose files are whole."""
@@ -170,6 +180,10 @@ class Attempt:
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(leases.this_host().encode()):08x}"
 
 
 def leftovers(entry: Entry, *, mine: Path | None = None) -> list[Leftover]:

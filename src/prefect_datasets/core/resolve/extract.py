@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import Ready, Selection
 from prefect_datasets.core.columns import Int64s, digest_matrix, pick, take
 from prefect_datasets.core.errors import NotFoundError
+from prefect_datasets.core.reads import LOCAL, CostModel, Fetch, Large, Read
 from prefect_datasets.core.resolve import attempt as attempts
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
@@ -26,14 +28,7 @@ from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.large import LargeFile
 from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.part_tables import PartTables
-from prefect_datasets.core.resolve.plan import (
-    LOCAL,
-    CostModel,
-    Fetch,
-    Large,
-    Read,
-    mask_of,
-)
+from prefect_datasets.core.resolve.plan import mask_of
 from prefect_datasets.core.resolve.room import make_room
 from prefect_datasets.core.resolve.sources import Source, find_sources
 
@@ -43,7 +38,9 @@ if TYPE_CHECKING:
     from prefect_datasets.core.resolve.attempt import Attempt, Leftover
     from prefect_datasets.core.store import Store
 
-N_THREADS = 6
+# Each thread reads and extracts by turns: more than the processors, so that some wait for the
+# network while others write, and not many more, because those that write contend for them.
+N_THREADS = min(max(4, 2 * (os.cpu_count() or 1)), 8)
 
 _LINKS_PER_TASK = 2048
 

@@ -23,14 +23,8 @@ from prefect_datasets.core.errors import (
     NotFoundError,
     StoreError,
 )
-from prefect_datasets.core.resolve.plan import (
-    CostModel,
-    Fetch,
-    Places,
-    Read,
-    plan_fetch,
-    ranges_of,
-)
+from prefect_datasets.core.reads import CostModel, Fetch, Places, Read, plan_fetch
+from prefect_datasets.core.resolve.plan import ranges_of
 from prefect_datasets.core.resolve.write_files import Contents, write_files
 from prefect_datasets.core.store.base import Range
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from prefect_datasets.core.errors import IntegrityError, InvalidInputError, NoSpaceError
+from prefect_datasets.core.errors import InvalidInputError, NoSpaceError
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -119,22 +119,3 @@ def lock_folders(root: Path) -> None:
     """Make the folders of a finished tree read-only."""
     for _, _, _, handle in os.fwalk(root, follow_symlinks=False):
         os.fchmod(handle, 0o555)
-
-
-def folds_names(folder: Path) -> bool:
-    """Tell whether the file system takes `a` and `A` for one."""
-    probe = folder / "Case"
-    probe.touch()
-    try:
-        return (folder / "cASE").exists()
-    finally:
-        probe.unlink()
-
-
-def unsafe(path: str) -> IntegrityError:
-    """Return the error for a path that leads out of the tree."""
-    return IntegrityError(
-        "A table names a path that is not below its tree",
-        subject=path,
-        hint="Somebody wrote to the store by hand; publish the version again.",
-    )

@@ -12,9 +12,9 @@ import numpy as np
 
 from prefect_datasets.core.checksum import crc32_of
 from prefect_datasets.core.errors import AccessDeniedError, DatasetError
+from prefect_datasets.core.reads import Large
 from prefect_datasets.core.resolve.fetch import HEALABLE
 from prefect_datasets.core.resolve.folders import explain
-from prefect_datasets.core.resolve.plan import Large
 from prefect_datasets.core.resolve.write_files import write_at
 from prefect_datasets.core.store.base import Range
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import OBJECTS, Cache, Entry, Ready
 from prefect_datasets.core.columns import Int64s, strings
+from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.extract import N_THREADS, fetch_tasks
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
@@ -27,7 +28,6 @@ from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.listing import Item, Listing
 from prefect_datasets.core.resolve.obtain import obtain
-from prefect_datasets.core.resolve.plan import CostModel
 from prefect_datasets.core.resolve.room import make_room
 from prefect_datasets.core.store_spec import identity
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefect_datasets.core.format.record import VersionRecord
+    from prefect_datasets.core.reads import CostModel
     from prefect_datasets.core.resolve.attempt import Attempt
-    from prefect_datasets.core.resolve.plan import CostModel
     from prefect_datasets.core.store import Store
 
 __all__ = ["Selection", "StoreSpec", "Tree", "resolve_version"]

@@ -23,7 +23,7 @@ from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.publish.pack import store_part
 from prefect_datasets.core.publish.plan_pieces import Int64s
 from prefect_datasets.core.publish.plan_version import PartPlan, as_sources
-from prefect_datasets.core.resolve.plan import CostModel, Large, Places, Read, plan_fetch
+from prefect_datasets.core.reads import CostModel, Large, Places, Read, plan_fetch
 from prefect_datasets.core.store import Range
 from prefect_datasets.core.versions import catalog
 

@@ -44,6 +44,9 @@ class DatasetError(Exception):
         """What went wrong, alone."""
         return str(self.args[0])
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __str__(self) -> str:
         where = f": {self.subject}" if self.subject else ""
         return f"{self.message}{where}. {self.hint}".rstrip()

@@ -59,6 +59,7 @@ FAILURES = {
     "no such folder": (["publish", "nowhere", "--to", V1], "nowhere"),
     "a file for a folder": (["publish", "pets/größe.txt", "--to", V1], "pets/größe.txt"),
     "options without a version": (["publish", "pets", "--alias", "prod"], "--alias"),
+    "a folder that declares nothing": (["publish", "pets"], "pets"),
     "a base that isn't there": (
         ["publish", "pets", "--to", V1, "--from", "dataset://pets/v0"],
         "dataset://pets/v0",
@@ -89,7 +90,7 @@ def test_failures_are_1_and_one_line_that_names_the_object(
     assert named in done.err
     assert done.err.count("\n") == 1
     assert "Traceback" not in done.err
-    assert not list(tmp_path.glob("home/**/v1.json"))
+    assert not list(tmp_path.glob("home/**/outputs")), "nothing was stored"
 
 
 def test_faults_in_metadata_are_all_told(run: Run, pets: Path) -> None:

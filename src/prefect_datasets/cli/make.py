@@ -34,12 +34,6 @@ def publish(chosen: argparse.Namespace) -> int:
     root = Path(chosen.directory)
     _check(chosen, root)
     records = _as_flow().publish(chosen) if _asks_for_flow() else _publish(chosen, root)
-    if not records:
-        raise InvalidInputError(
-            "Nothing says which dataset version to make; the files were stored without one",
-            subject=chosen.directory,
-            hint="Name it with --to, or declare it in the folder's metadata.",
-        )
     _show_versions(records, as_json=chosen.json)
     return 0
 
@@ -91,14 +85,21 @@ def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
             exclude=tuple(chosen.exclude),
             aliases=tuple(chosen.alias),
         )
-    with open_progress() as progress:
-        return engine.publish_directory(
-            root,
-            store=place.store(),
-            to=[declared] if declared else None,
-            policy=_policy(place, chosen.packaging),
-            progress=progress,
+    store = place.store()
+    plan = engine.plan_directory(
+        root,
+        store=store,
+        to=[declared] if declared else None,
+        policy=_policy(place, chosen.packaging),
+    )
+    if not plan.versions:
+        raise InvalidInputError(
+            "Nothing says which dataset version to make",
+            subject=chosen.directory,
+            hint="Name it with --to, or declare it in the folder's metadata.",
         )
+    with open_progress() as progress:
+        return engine.publish_plan(plan, store=store, progress=progress)
 
 
 def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:

@@ -62,6 +62,7 @@ __all__ = [
     "plan_packages",
     "publish_directory",
     "publish_part",
+    "publish_plan",
     "reuse",
 ]
 
@@ -100,6 +101,30 @@ def publish_directory(
     plan = plan_directory(
         root, store=store, to=to, policy=policy, execution=execution, strict=strict
     )
+    return publish_plan(plan, store=store, provenance=provenance, progress=progress)
+
+
+def publish_plan(
+    plan: Plan,
+    *,
+    store: Store,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = _QUIET,
+) -> list[VersionRecord]:
+    """Publish what was planned, one part after the other.
+
+    Args:
+        plan: The plan.
+        store: Where to publish.
+        provenance: What is kept beside the files in `execution.json`: inputs, parameters.
+        progress: Is told of the work.
+
+    Returns:
+        The records of the versions, ordered by URI.
+
+    Raises:
+        DatasetError: As `publish_part` and `commit` do.
+    """
     begin(plan, store=store, provenance=provenance, progress=progress)
     records: list[VersionRecord] = []
     published: list[Part] = []

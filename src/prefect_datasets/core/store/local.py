@@ -1,7 +1,7 @@
 """A folder as a store: a file per object, on this machine or a shared file system."""
 
-# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123 - names are
-# kept as text: a Path for each of a million files costs seconds
+# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH112, PTH113, PTH116, PTH118, PTH120, PTH123 - names
+# are kept as text: a Path for each of a million files costs seconds
 
 from __future__ import annotations
 
@@ -149,7 +149,11 @@ class LocalStore(Store):
         with translating("list", self, folder):
             try:
                 entries = os.scandir(self._path(folder))
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
+                return
+            except NotADirectoryError:
+                if os.path.isfile(self._root):
+                    raise  # the store itself is no folder: that is not the same as empty
                 return
             with entries:
                 for entry in entries:

@@ -228,6 +228,26 @@ def test_a_new_version_fetches_only_its_changes(
     assert tree.n_linked_files == len(changed) - 2
 
 
+def test_far_from_its_neighbours_a_file_is_read_as_an_object_of_its_own(
+    store: CountingStore, cache: Cache, out: Path
+) -> None:
+    files = many_files(300)
+    put(out, store, "v1", files)
+    get(store, cache)
+    changed = {name: b"new " + name.encode() for name in sorted(files)[::4]}
+    changed |= {name: b"near " + name.encode() for name in sorted(files)[4:8]}
+    put(out, store, "v2", {**files, **changed})
+    n_before = len(store.reads())
+    tree = get(store, cache, "v2", cost=CostModel(latency_seconds=100 / 125e6, reads_at_once=1))
+    assert files_of(tree.path) == {**files, **changed}
+    reads = [read for read in store.reads()[n_before:] if not read.key.endswith(".parquet")]
+    packages = [read for read in reads if read.key.endswith("zip")]
+    assert len(packages) == 1
+    assert {read.length for read in reads} - {packages[0].length} == {
+        len(content) for content in changed.values() if content.startswith(b"new")
+    }
+
+
 def test_a_linked_tree_outlives_the_one_it_was_linked_from(
     store: CountingStore, out: Path, tmp_path: Path
 ) -> None:

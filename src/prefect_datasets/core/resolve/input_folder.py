@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.link import copy_files, link_files
+from prefect_datasets.core.resolve.local_disk import TARGET_HINT, nearest, usable
 
 _N_THREADS = 2
 _FILES_PER_TASK = 2048
@@ -29,12 +30,27 @@ Share = tuple[Path, Mapping[str, str]]
 def check_target(target: Path) -> None:
     """Raise `InvalidInputError` unless `target` can be made: absent or an empty folder."""
     if not os.path.lexists(target):
+        _check_parent(nearest(target.absolute()))
         return
     if target.is_symlink() or not target.is_dir():
         raise _taken(target, "It is there already and no folder")
     with os.scandir(target) as items:
         if next(items, None) is not None:
             raise _taken(target, "The folder is there already and not empty")
+
+
+def _check_parent(parent: Path) -> None:
+    if not parent.is_dir():
+        why = "It is no folder, so none can be made in it"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        why = "Nothing can be written to it"
+    else:
+        return
+    raise InvalidInputError(why, subject=str(parent), hint=TARGET_HINT)
+
+
+def _making(target: Path) -> AbstractContextManager[None]:
+    return usable(target, "The folder can't be made", TARGET_HINT)
 
 
 def _taken(target: Path, why: str) -> InvalidInputError:
@@ -45,6 +61,11 @@ def _taken(target: Path, why: str) -> InvalidInputError:
 
 def point(target: Path, path: Path) -> None:
     """Make `target` a link to `path`; it may be an empty folder until now."""
+    with _making(target):
+        _point(target, path)
+
+
+def _point(target: Path, path: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     private = _private(target)
     private.symlink_to(path)
@@ -67,16 +88,17 @@ def make(target: Path, shares: Sequence[Share], link: FolderMode) -> None:
         link: `hardlink` for the trees' own read-only files, or copies where these lie on another
             file system; `copy` for files that may be written to.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
-    private = _private(target)
-    private.mkdir()
-    try:
-        populate(private, shares, link)
-        private.rename(target)
-    except BaseException:
-        erase(private)
-        raise
+    with _making(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        private = _private(target)
+        private.mkdir()
+        try:
+            populate(private, shares, link)
+            private.rename(target)
+        except BaseException:
+            erase(private)
+            raise
 
 
 def populate(root: Path, shares: Sequence[Share], link: FolderMode) -> None:

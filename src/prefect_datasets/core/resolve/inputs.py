@@ -19,6 +19,7 @@ from prefect_datasets.core.resolve.folders import lock_folders
 from prefect_datasets.core.resolve.input_folder import FolderMode
 from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay_out, unchanged
 from prefect_datasets.core.resolve.obtain import obtain
+from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
@@ -102,19 +103,30 @@ def resolve_input(
     """
     if target is not None:
         input_folder.check_target(target)
-    sources = [_resolve(uri, store, cache, keep_directories, selection, progress) for uri in uris]
+    with usable(cache.root, "The cache can't be used", CACHE_HINT):
+        sources = [
+            _resolve(uri, store, cache, keep_directories, selection, progress) for uri in uris
+        ]
+        path = _place(sources, cache, target, link, progress)
+    return _result(path, sources)
+
+
+def _place(
+    sources: Sequence[_Source],
+    cache: Cache,
+    target: Path | None,
+    link: LinkMode,
+    progress: Progress,
+) -> Path:
+    """Make the input's folder, at `target` or in the cache; return it."""
+    if target is None:
+        make = {"symlink": _tree_of, "hardlink": _view_of, "copy": _copy_of}[link]
+        return make(sources, cache, progress)
     if link == "symlink":
-        path = _tree_of(sources, cache, progress)
-        if target is not None:
-            input_folder.point(target, path)
-    elif target is not None:
-        path = target
-        input_folder.make(target, _parts(sources), link)
-    elif link == "copy":
-        path = _copy_of(sources, cache, progress)
+        input_folder.point(target, _tree_of(sources, cache, progress))
     else:
-        path = _view_of(sources, cache, progress)
-    return _result(target or path, sources)
+        input_folder.make(target, _parts(sources), link)
+    return target
 
 
 def _resolve(

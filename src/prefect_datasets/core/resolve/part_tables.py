@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from prefect_datasets.core.errors import IntegrityError
 from prefect_datasets.core.format import parts
 from prefect_datasets.core.format.tables import write_table
 from prefect_datasets.core.globs import Globs
-from prefect_datasets.core.resolve.fetch import Members, Urls
+from prefect_datasets.core.resolve.fetch import Members
 from prefect_datasets.core.resolve.plan import in_shard, parts_of, weight_of
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class PartTables:
                 np.int64
             ),
             offsets=offsets,
-            urls=self._urls(index, table, is_packaged=bool(is_packaged.all())),
+            urls=partial(pick, one_array(table["url"])),
         )
 
     def _check_places(self, index: int, offsets: Int64s, sizes: Int64s) -> None:
@@ -161,11 +161,3 @@ class PartTables:
                 subject=self._record.parts[index].table,
                 hint="Somebody wrote to the store by hand; publish the version again.",
             )
-
-    def _urls(self, index: int, table: pa.Table, *, is_packaged: bool) -> Urls:
-        """Keep the keys of single objects only where they are needed for more than mending."""
-        if not is_packaged:
-            return partial(pick, one_array(table["url"]))
-        part = self._record.parts[index]
-        reread = cache(lambda: one_array(parts.read_part(self._store, part)["url"]))
-        return lambda rows: pick(reread(), rows)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.core.cache.cache import Cache, Entry, Ready, Selection
 from prefect_datasets.core.progress import NoProgress, Progress
+from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.obtain import obtain, warm
 from prefect_datasets.core.store_spec import StoreSpec, identity, local_root
 from prefect_datasets.core.uri import LATEST, DatasetUri
@@ -77,10 +78,23 @@ def resolve_version(
 
     Raises:
         NotFoundError: There is no such version.
+        InvalidInputError: The cache's folder can't be used.
         IntegrityError: Its stored bytes are damaged, in every copy.
         NoSpaceError: The disk has no room for it.
         StoreError: The store failed.
     """
+    with usable(cache.root, "The cache can't be used", CACHE_HINT):
+        return _resolve(uri, store, cache, selection, progress, cost)
+
+
+def _resolve(
+    uri: DatasetUri,
+    store: Store | StoreSpec,
+    cache: Cache,
+    selection: Selection,
+    progress: Progress,
+    cost: CostModel | None,
+) -> Tree:
     name, stamp = identity(store), _stamp(store, uri)
     if stamp is not None and (digest := cache.digest_of(name, uri, stamp=stamp)):
         entry = cache.version(uri, digest, selection)

@@ -33,6 +33,16 @@ class Contents:
     digests: Sequence[bytes] | None
     crc32s: Sequence[int] | None
 
+    def __getitem__(self, which: slice) -> Contents:
+        """Return some of the files."""
+        return Contents(
+            self.paths[which],
+            self.starts[which],
+            self.ends[which],
+            None if self.digests is None else self.digests[which],
+            None if self.crc32s is None else self.crc32s[which],
+        )
+
 
 def damaged(contents: Contents, buffer: memoryview) -> set[int]:
     """Return the numbers of the files whose bytes are not what was published."""

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefect_datasets.core.cache import attempt as attempts
 from prefect_datasets.core.cache import leases
+from prefect_datasets.core.cache.attempt import Attempt, AttemptLostError, Done, leftovers, turn
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready
+from prefect_datasets.core.cache.folders import Folders
 from prefect_datasets.core.cache.prune import condemn, plan_prune, prune, survey
 from prefect_datasets.core.cache.trash import discard
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.reads import CostModel
-from prefect_datasets.core.resolve import attempt as attempts
-from prefect_datasets.core.resolve.attempt import Attempt, AttemptLostError, Done, leftovers, turn
-from prefect_datasets.core.resolve.folders import Folders
 from prefect_datasets.core.resolve.resolve import resolve_version
 from prefect_datasets.core.resolve.write_files import Contents
 from prefect_datasets.core.resolve.write_files import write_files as write_into

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_datasets.core.cache import check, leases, prune
+from prefect_datasets.core.cache.attempt import Attempt
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, Selection
 from prefect_datasets.core.cache.prune import Candidate, clear, condemn, plan_prune, survey
 from prefect_datasets.core.progress import NoProgress
-from prefect_datasets.core.resolve.attempt import Attempt
 from prefect_datasets.core.store_spec import StoreSpec, identity
 from prefect_datasets.core.uri import DatasetUri
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, replace_file
+from prefect_datasets.core.cache.folders import Folders
 from prefect_datasets.core.cache.prune import condemn
 from prefect_datasets.core.errors import IntegrityError
-from prefect_datasets.core.resolve.folders import Folders
 
 if TYPE_CHECKING:
     from prefect_datasets.core.progress import Progress
@@ -85,6 +85,13 @@ def after_boot(cache: Cache, entry: Entry, ready: Ready) -> Ready | None:
 
 def faults_of(entry: Entry, *, deep: bool, progress: Progress | None = None) -> Iterator[Fault]:
     """Yield what is wrong with a tree: a file missing, too many, of another size or content."""
+    try:
+        yield from _faults_by_table(entry, deep=deep, progress=progress)
+    except IntegrityError as error:
+        yield Fault(entry, "", f"{error.message} ({error.subject})")
+
+
+def _faults_by_table(entry: Entry, *, deep: bool, progress: Progress | None) -> Iterator[Fault]:
     n_files = 0
     with ThreadPoolExecutor(_N_THREADS) as pool:
         for rows in _rows(entry):
@@ -101,10 +108,13 @@ def faults_of(entry: Entry, *, deep: bool, progress: Progress | None = None) -> 
 
 def _rows(entry: Entry) -> Iterator[list[tuple[str, int, bytes]]]:
     for table in sorted(entry.parts.glob("*.parquet")):
-        file = pq.ParquetFile(table)
-        columns = ["path", "size", "sha256"]
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
-            yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        try:
+            file = pq.ParquetFile(table)
+            columns = ["path", "size", "sha256"]
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+                yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        except (OSError, ValueError) as error:  # Arrow raises both for a damaged file
+            raise IntegrityError("Its table can't be read", subject=table.name) from error
 
 
 def _look(entry: Entry, rows: list[tuple[str, int, bytes]], *, deep: bool) -> list[Fault]:

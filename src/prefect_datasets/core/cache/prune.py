@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefect_datasets.core.cache.attempt import attempt_folders, is_abandoned
 from prefect_datasets.core.cache.cache import Entry
 from prefect_datasets.core.cache.trash import discard, empty
-from prefect_datasets.core.resolve.attempt import attempt_folders, is_abandoned
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.cache import Cache

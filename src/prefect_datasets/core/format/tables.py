@@ -163,10 +163,11 @@ def _row_faults(rows: pa.Table) -> Iterator[str]:
 
 def _is_folder(paths: pa.Array) -> pa.Array:
     """Tell for each path whether another path lies below it."""
-    folders = [pa.array([], paths.type)]
+    # Neither `pa.array` nor `pc.list_element`: both import pandas where it is installed.
+    folders = [paths[:0]]
     below = paths
     while len(below := below.filter(pc.match_substring(below, "/"))):
-        parents = pc.list_element(pc.split_pattern(below, "/", max_splits=1, reverse=True), 0)
+        parents = pc.replace_substring_regex(below, pattern=r"/[^/]*$", replacement="")
         below = pc.unique(parents)
         folders.append(below)
     return pc.is_in(paths, value_set=pa.concat_arrays(folders))

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pyarrow as pa
 
+from prefect_datasets.core.cache import attempt as attempts
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import Ready, Selection
+from prefect_datasets.core.cache.folders import lock_folders
 from prefect_datasets.core.columns import Int64s, digest_matrix, pick, take
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.reads import LOCAL, CostModel, Fetch, Large, Read
-from prefect_datasets.core.resolve import attempt as attempts
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
-from prefect_datasets.core.resolve.folders import lock_folders
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.large import LargeFile
 from prefect_datasets.core.resolve.link import link_files
@@ -33,9 +33,9 @@ from prefect_datasets.core.resolve.room import make_room
 from prefect_datasets.core.resolve.sources import Source, find_sources
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.cache.attempt import Attempt, Leftover
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.attempt import Attempt, Leftover
     from prefect_datasets.core.store import Store
 
 # Each thread reads and extracts by turns: more than the processors, so that some wait for the

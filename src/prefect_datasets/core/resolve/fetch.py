@@ -29,9 +29,9 @@ from prefect_datasets.core.resolve.write_files import Contents, write_files
 from prefect_datasets.core.store.base import Range
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.cache.attempt import Attempt
+    from prefect_datasets.core.cache.folders import Folders
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.attempt import Attempt
-    from prefect_datasets.core.resolve.folders import Folders
     from prefect_datasets.core.store import Store
 
 # What a second try, or the other copy, may heal.

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from prefect_datasets.core.resolve.folders import Folders
+from prefect_datasets.core.cache.folders import Folders
 
 
 class Hands:

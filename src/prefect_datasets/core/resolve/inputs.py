@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from prefect_datasets.core.cache.cache import COPIES, VIEWS, Cache, Entry, Ready, Selection
+from prefect_datasets.core.cache.folders import lock_folders
+from prefect_datasets.core.errors import IntegrityError, InvalidInputError
 from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.resolve import input_folder
-from prefect_datasets.core.resolve.folders import lock_folders
 from prefect_datasets.core.resolve.input_folder import FolderMode
 from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay_out, unchanged
-from prefect_datasets.core.resolve.obtain import obtain
 from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
+from prefect_datasets.core.resolve.obtain import obtain
 from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.attempt import Attempt
     from prefect_datasets.core.resolve.objects import Objects
     from prefect_datasets.core.store import Store
 
@@ -143,6 +144,12 @@ def _resolve(
         )
         place = base_name if keep == "none" else unchanged
         return _Source(f"{tree.uri}", tree, place, keep)
+    if not selection.is_all:
+        raise InvalidInputError(
+            "Include and shard choose among the files of a version, and this is none",
+            subject=uri,
+            hint="Choose with wildcards in the URL, or publish the files as a version.",
+        )
     found = _objects(uri, store, cache, progress)
     place = {"full": unchanged, "none": base_name, "suffix": partial(_below, found.folder)}[keep]
     return _Source(uri, found, place, f"{keep} {found.folder}")
@@ -215,11 +222,22 @@ def _build(
 
 def _parts(sources: Sequence[_Source]) -> list[tuple[Path, dict[str, str]]]:
     """Return for each tree which of its paths becomes which in the folder."""
-    placed = lay_out([(source.uri, _paths(source.found.path), source.place) for source in sources])
+    placed = lay_out([(source.uri, _paths(source.found), source.place) for source in sources])
     return [(source.found.path, paths) for source, paths in zip(sources, placed, strict=True)]
 
 
-def _paths(files: Path) -> Iterator[str]:
+def _paths(found: Tree | Objects) -> list[str]:
+    paths = list(_walk(found.path))
+    if len(paths) != found.n_files:
+        raise IntegrityError(
+            f"Somebody changed the cache: there are {len(paths):,} of {found.n_files:,} files",
+            subject=str(found.path),
+            hint="Run `prefect-datasets cache verify --repair` and try again.",
+        )
+    return paths
+
+
+def _walk(files: Path) -> Iterator[str]:
     root = os.fspath(files)
     for folder, _, names in os.walk(root):
         prefix = folder[len(root) + 1 :]

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prefect_datasets.core.cache.folders import explain
 from prefect_datasets.core.checksum import crc32_of
 from prefect_datasets.core.errors import AccessDeniedError, DatasetError
 from prefect_datasets.core.reads import Large
 from prefect_datasets.core.resolve.fetch import HEALABLE
-from prefect_datasets.core.resolve.folders import explain
 from prefect_datasets.core.resolve.write_files import write_at
 from prefect_datasets.core.store.base import Range
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.cache.folders import Folders
     from prefect_datasets.core.resolve.fetch import Fetcher, Members
-    from prefect_datasets.core.resolve.folders import Folders
 
 Piece = tuple[int, int]
 

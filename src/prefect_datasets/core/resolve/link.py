@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from prefect_datasets.core.resolve.folders import Folders, explain
+from prefect_datasets.core.cache.folders import Folders, explain
 
 # A link to another file system, one link too many, and file systems or owners without links.
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EACCES)

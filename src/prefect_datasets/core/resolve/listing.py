@@ -94,10 +94,12 @@ def of_datum(uri: str, file: StoredFile, store: Store) -> Listing:
 
 
 def _single(store: Store, key: str, url: str) -> tuple[Item, ...]:
-    info = store.info(key)
+    info = None if key.endswith("/") else store.info(key)
     if info is None:
         raise NotFoundError(
-            "No such object", subject=url, hint="To take all below a folder, end the URL with /**."
+            "No such object",
+            subject=url,
+            hint="To take all below a folder, end the URL with `/**`.",
         )
     return (_item(info),)
 
@@ -138,7 +140,8 @@ def _kind(url: str) -> str:
 def _split(url: str) -> tuple[str, str]:
     """Return the URL of the bucket, or of the folder on a disk, and what comes below it."""
     scheme, separator, rest = url.partition("://")
-    if not separator or not rest.strip("/"):
+    is_bucket_alone = _kind(url) != "file" and not rest.partition("/")[2]
+    if not separator or not rest.strip("/") or is_bucket_alone:
         raise InvalidInputError(
             "Not a URL of files",
             subject=url,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ _UNUSABLE = (
 
 
 @contextmanager
-def usable(folder: Path, message: str, hint: str) -> Iterator[None]:
+def usable(folder: Path, message: str, hint: str) -> Generator[None]:
     """Explain the errors of the operating system that are about `folder`, or below it.
 
     Args:

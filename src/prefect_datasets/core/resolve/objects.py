@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import OBJECTS, Cache, Entry, Ready
+from prefect_datasets.core.cache.folders import lock_folders
 from prefect_datasets.core.columns import Int64s, strings
 from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.extract import N_THREADS, fetch_tasks
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
-from prefect_datasets.core.resolve.folders import lock_folders
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.listing import Item, Listing
@@ -34,8 +34,8 @@ from prefect_datasets.core.store_spec import identity
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.attempt import Attempt
 
 _ITEMS = "objects.json"
 

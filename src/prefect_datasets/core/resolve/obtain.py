@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.cache.cache import Cache, Entry, Ready
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.attempt import Attempt
 
 _MOST_ROUNDS = 5
 _MOST_ATTEMPTS = 3
@@ -51,10 +51,10 @@ def _make(
     cache: Cache, entry: Entry, build: Callable[[Attempt], Ready], progress: Progress
 ) -> bool:
     """Make a tree; False if another made it while this process waited."""
-    from prefect_datasets.core.resolve import attempt  # noqa: PLC0415  (a warm resolve needs none)
+    from prefect_datasets.core.cache import attempt  # noqa: PLC0415  (a warm resolve needs none)
 
     with attempt.turn(entry):
-        if entry.ready.exists():
+        if entry.read_ready() is not None:
             return False
         for left in reversed(range(_MOST_ATTEMPTS)):
             it = attempt.Attempt(cache, entry)

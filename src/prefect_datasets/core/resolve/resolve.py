@@ -21,9 +21,9 @@ from prefect_datasets.core.uri import LATEST, DatasetUri
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.reads import CostModel
-    from prefect_datasets.core.resolve.attempt import Attempt
     from prefect_datasets.core.store import Store
 
 __all__ = ["Selection", "StoreSpec", "Tree", "resolve_version"]

@@ -82,7 +82,8 @@ def _free_bytes(root: Path) -> int:
 
 def _no_room(root: Path, what: str, needs: Needs) -> NoSpaceError:
     return NoSpaceError(
-        f"{what} needs {needs[0]:,} bytes and {needs[1]:,} files, and the disk has room for "
+        f"{what} needs {needs[0]:,} bytes and {needs[1]:,} files, beside {_SPARE_BYTES >> 20} MiB "
+        "that stay free, and the disk has room for "
         f"{_free_bytes(root):,} bytes and {os.statvfs(root).f_favail:,} files",
         subject=str(root),
         hint="Free some space, `prefect-datasets cache prune` helps, or resolve a part of the "

@@ -73,17 +73,23 @@ class Source:
         return take(self._paths, rows)
 
     def _load(self) -> DigestIndex:
+        is_there = self._lease is not None and self._entry.read_ready() is not None
+        try:
+            rows = self._rows() if is_there else None
+        except (OSError, ValueError):  # deleted, or damaged: then nothing is found here
+            rows = None
+        if rows is None:
+            return DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
+        self._paths = one_array(rows["path"])
+        return DigestIndex(numbers(rows["size"]), digest_matrix(rows["sha256"]))
+
+    def _rows(self) -> pa.Table | None:
         import pyarrow.parquet as pq  # noqa: PLC0415  (slow; not every version has a source)
 
-        is_there = self._lease is not None and self._entry.read_ready() is not None
         names = sorted(self._entry.parts.glob("*.parquet"), key=lambda path: int(path.stem))
         columns = ["path", "size", "sha256"]
         tables = [pq.ParquetFile(name).read(columns=columns, use_threads=False) for name in names]
-        if not is_there or not tables:
-            return DigestIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
-        rows = pa.concat_tables(tables)
-        self._paths = one_array(rows["path"])
-        return DigestIndex(numbers(rows["size"]), digest_matrix(rows["sha256"]))
+        return pa.concat_tables(tables) if tables else None
 
     def give_back_unused(self) -> None:
         """End the lease if no file was found here, so that the tree may go to make room."""

@@ -12,20 +12,20 @@ from urllib.parse import unquote, urlsplit
 
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import OBJECTS, Cache, Entry, Ready
+from prefect_datasets.core.cache.folders import explain, lock_folders
 from prefect_datasets.core.errors import (
     AccessDeniedError,
     InvalidInputError,
     NotFoundError,
     StoreError,
 )
-from prefect_datasets.core.resolve.folders import explain, lock_folders
 from prefect_datasets.core.resolve.objects import Objects
 from prefect_datasets.core.resolve.obtain import obtain
 from prefect_datasets.core.resolve.room import make_room
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.attempt import Attempt
 
 _TIMEOUT_SECONDS = 60.0
 _PIECE_BYTES = 1 << 20

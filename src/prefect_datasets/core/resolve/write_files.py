@@ -9,8 +9,8 @@ from hashlib import sha256
 from itertools import repeat
 from pathlib import Path
 
+from prefect_datasets.core.cache.folders import Folders, explain
 from prefect_datasets.core.checksum import crc32_of
-from prefect_datasets.core.resolve.folders import Folders, explain
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -252,7 +252,7 @@ def turn(entry: Entry) -> Generator[None]:
 def _wait(handle: int, entry: Entry) -> None:
     pause = 0.01
     began = time.time()
-    while not _try_lock(handle) and not entry.ready.exists():
+    while not _try_lock(handle) and entry.read_ready() is None:
         if time.time() - max(began, os.fstat(handle).st_mtime) > _PATIENCE_SECONDS:
             return
         time.sleep(pause)

@@ -24,8 +24,7 @@ def on_a_terminal(command: list[str], env: dict[str, str], *, columns: int) -> t
     """Run with standard error on a terminal; return exit code, standard output, terminal output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    sized = {**env, "COLUMNS": str(columns)}
-    with subprocess.Popen(command, env=sized, stdout=subprocess.PIPE, stderr=theirs) as process:
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=theirs) as process:
         os.close(theirs)
         seen = b""
         while True:

@@ -55,6 +55,25 @@ def test_wrong_usage_is_2_and_one_line(run: Run, arguments: list[str]) -> None:
     assert done.err.count("\n") == 1
 
 
+def test_names_that_cannot_be_published_have_a_line_each(run: Run, pets: Path) -> None:
+    (pets / "a\nb").touch()
+    os.mkfifo(pets / "pipe")
+    done = run("publish", pets, "--to", V1, "--store", "store")
+    assert done.code == 1
+    lines = done.err.splitlines()
+    assert lines[0].endswith("Rename, replace or remove:")
+    assert [line.partition(":")[0] for line in lines[1:]] == [r"  'a\nb'", "  'pipe'"]
+    assert not Path("store").exists()
+
+
+def test_a_closed_output_is_no_failure(store: str) -> None:
+    program = 'exec prefect-datasets list --store "$0" >&-'
+    done = subprocess.run(
+        ["sh", "-c", program, store], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 FAILURES = {
     "no such folder": (["publish", "nowhere", "--to", V1], "nowhere"),
     "a file for a folder": (["publish", "pets/größe.txt", "--to", V1], "pets/größe.txt"),

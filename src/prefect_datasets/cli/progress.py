@@ -6,7 +6,7 @@ take no longer than the interpreter's start.
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import threading
 import time
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _REDRAW_SECONDS = 0.1
 _BAR_WIDTH = 24
+_COLUMNS = 80  # of a terminal that does not tell
 
 
 class ProgressBar:
@@ -95,8 +96,7 @@ class ProgressBar:
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
-        width = shutil.get_terminal_size().columns - 1
-        self._stream.write(f"\r{self._line()[:width]}\x1b[K")
+        self._stream.write(f"\r{self._line()[: _columns(self._stream) - 1]}\x1b[K")
         self._stream.flush()
 
     def _line(self) -> str:
@@ -152,6 +152,13 @@ def open_progress() -> Generator[ProgressBar | WarningsOnly]:
         yield progress
     finally:
         progress.close()
+
+
+def _columns(terminal: TextIO) -> int:
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 def _clock(seconds: float) -> str:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prefect_datasets.cli.arguments import parser
-from prefect_datasets.core.errors import DatasetError, InvalidMetadataError
+from prefect_datasets.core.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
     import argparse
@@ -54,13 +54,14 @@ def _run(chosen: argparse.Namespace, arguments: argparse.ArgumentParser) -> int:
         return 2
     module, _, function = chosen.call.partition(":")
     code: int = getattr(import_module(module), function)(chosen)
-    sys.stdout.flush()
+    if sys.stdout:  # None where the caller closed it
+        sys.stdout.flush()
     return code
 
 
 def _describe(error: Exception) -> str:
-    """Say what went wrong on one line; faults in metadata have a line each."""
-    if isinstance(error, InvalidMetadataError):
+    """Say what went wrong on one line; faults of several files have a line each."""
+    if isinstance(error, InvalidInputError) and error.faults:
         return "\n".join(_one_line(line) for line in str(error).splitlines())
     if isinstance(error, DatasetError):
         return _one_line(str(error))

@@ -115,6 +115,16 @@ def test_files(run: Run, two_versions: str) -> None:
     assert (row["path"], row["size"]) == ("cats/new.txt", 9)
 
 
+def test_names_that_the_terminal_cannot_write_are_shown(
+    spawn: Run, run: Run, pets: Path, tmp_path: Path
+) -> None:
+    assert run("publish", pets, "--to", V1, "--store", tmp_path / "store").code == 0
+    command = ("files", V1, "--include", "gr*", "--store", tmp_path / "store")
+    done = spawn(*command, env={"PYTHONIOENCODING": "ascii"})
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("gr\\xf6\\xdfe.txt\n")
+
+
 def test_files_tell_where_the_bytes_are(run: Run, store: str, pets: Path, tmp_path: Path) -> None:
     """The offset is that of the file's own bytes in the package."""
     assert run("publish", pets, "--to", V1, "--packaging", "on", "--store", store).code == 0

@@ -58,7 +58,7 @@ def test_wrong_usage_is_2_and_one_line(run: Run, arguments: list[str]) -> None:
 def test_names_that_cannot_be_published_have_a_line_each(run: Run, pets: Path) -> None:
     (pets / "a\nb").touch()
     os.mkfifo(pets / "pipe")
-    done = run("publish", pets, "--to", V1, "--store", "store")
+    done = run("publish", pets, "--to", V1, "--store", "./store")
     assert done.code == 1
     lines = done.err.splitlines()
     assert lines[0].endswith("Rename, replace or remove:")

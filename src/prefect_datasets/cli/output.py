@@ -6,6 +6,7 @@ Results go to standard output; everything else, progress and errors, to standard
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def fields(pairs: Mapping[str, str]) -> str:
 
 def show(text: str) -> None:
     """Print one result for people; what the terminal can't write is shown escaped."""
-    print(text.encode("utf-8", "backslashreplace").decode())  # noqa: T201  the one place that prints
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(shown)  # noqa: T201  the one place that prints
 
 
 def show_json(value: Any, *, indent: int | None = 2) -> None:

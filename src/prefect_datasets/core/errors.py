@@ -53,15 +53,7 @@ class DatasetError(Exception):
 
 
 class InvalidInputError(DatasetError, ValueError):
-    """Something the caller wrote is wrong."""
-
-
-class InvalidUriError(InvalidInputError):
-    """A URI, a dataset name, a version name or an alias has a wrong form."""
-
-
-class InvalidMetadataError(InvalidInputError):
-    """Metadata of output files is wrong; `faults` lists every fault, one line each."""
+    """Something the caller wrote is wrong; `faults`, if any, lists each on a line of its own."""
 
     def __init__(
         self, message: str, *, subject: str = "", hint: str = "", faults: tuple[str, ...] = ()
@@ -71,6 +63,14 @@ class InvalidMetadataError(InvalidInputError):
 
     def __str__(self) -> str:
         return "".join([super().__str__(), *(f"\n  {fault}" for fault in self.faults)])
+
+
+class InvalidUriError(InvalidInputError):
+    """A URI, a dataset name, a version name or an alias has a wrong form."""
+
+
+class InvalidMetadataError(InvalidInputError):
+    """Metadata of output files is wrong; `faults` lists every fault."""
 
 
 class NotFoundError(DatasetError, LookupError):

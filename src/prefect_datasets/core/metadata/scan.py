@@ -316,13 +316,14 @@ def _shown(path: bytes) -> str:
 
 
 def _refusal(root: Path, refused: list[str]) -> InvalidInputError:
-    named = [f"\n  {line}" for line in sorted(refused)[:_NAMED_AT_MOST]]
+    named = sorted(refused)[:_NAMED_AT_MOST]
     if len(refused) > _NAMED_AT_MOST:
-        named.append(f"\n  and {len(refused) - _NAMED_AT_MOST} more")
+        named.append(f"and {len(refused) - _NAMED_AT_MOST} more")
     return InvalidInputError(
         "Some names can't be published" if len(refused) > 1 else "A name can't be published",
         subject=str(root),
-        hint="Rename, replace or remove:" + "".join(named),
+        hint="Rename, replace or remove:",
+        faults=tuple(named),
     )
 
 

@@ -55,7 +55,10 @@ def test_a_relative_path_stays_where_it_was(
     assert open_store(store.url).read("key") == b"1"
 
 
-@pytest.mark.parametrize("url", ["", "s3://", "s3:///a", "gs://", "az:///x", "nonsense://a"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "s3://", "s3:///a", "gs://", "az:///x", "nonsense://a", "http://[", "~nobody-here/a"],
+)
 def test_a_wrong_url_is_the_callers_fault(url: str) -> None:
     with pytest.raises(InvalidInputError):
         open_store(url)

@@ -9,6 +9,8 @@ import pytest
 
 from prefect_datasets.core.errors import ConflictError, DatasetError, IntegrityError, StoreError
 from prefect_datasets.core.store import Store, open_store
+from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.core.versions import catalog
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
 from tests.servers.s3 import s3_client
@@ -177,6 +179,7 @@ class TestSetUpWrongly:
         for act in (
             store.check,
             lambda: store.read("key"),
+            lambda: catalog.find(store, DatasetUri("pets", "v1")),
             lambda: list(store.list("")),
             lambda: store.list_folders(""),
             lambda: store.upload("big", 32 << 20).piece(0, 0, bytes(16 << 20)),

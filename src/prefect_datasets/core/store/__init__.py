@@ -64,7 +64,12 @@ def _local(path: str, options: Mapping[str, object]) -> Store:
 
     if not path:
         raise InvalidInputError("A store needs a folder", hint="Write a path or a URL.")
-    return LocalStore(Path(path).expanduser().absolute(), options)
+    try:
+        root = Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        hint = "Write the path of a folder, or ./~NAME for one of that name."
+        raise InvalidInputError("No such user's home", subject=path, hint=hint) from error
+    return LocalStore(root, options)
 
 
 def _s3(rest: str, options: dict[str, Any]) -> Store:

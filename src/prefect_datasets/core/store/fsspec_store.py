@@ -302,7 +302,11 @@ def _shown(url: str) -> tuple[str, str, str]:
     """Return a URL without user and password, its scheme, and its bucket or host."""
     if "::" in url:
         return url, url.partition("::")[0], ""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        hint = "Write a path, or a URL such as s3://bucket/prefix."
+        raise InvalidInputError(f"Not a URL ({error})", subject=url, hint=hint) from error
     # In abfs://container@account the part before the @ is no secret.
     place = parts.netloc if parts.scheme.startswith("abfs") else parts.netloc.rpartition("@")[2]
     shown = f"{parts.scheme}://{place}{parts.path.rstrip('/')}"

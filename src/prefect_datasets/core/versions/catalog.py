@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from prefect_datasets.core.errors import (
+    AccessDeniedError,
     AlreadyPublishedError,
     ConflictError,
     IntegrityError,
@@ -171,6 +173,7 @@ def _record_times(store: Store, dataset: str) -> Iterator[tuple[str, float]]:
 def _by_alias(store: Store, uri: DatasetUri) -> VersionRecord:
     target = read_alias(store, uri)
     if target is None:
+        _check_bucket(store)
         raise NotFoundError(
             "No such dataset version",
             subject=f"{uri} in {store.url}",
@@ -184,6 +187,12 @@ def _by_alias(store: Store, uri: DatasetUri) -> VersionRecord:
             hint="Move the alias to another version with `prefect-datasets alias`.",
         )
     return record
+
+
+def _check_bucket(store: Store) -> None:
+    """Raise if the whole bucket is missing: stores answer alike for one of its objects."""
+    with suppress(AccessDeniedError):  # to read need not mean to list
+        next(store.list(keys.DATASETS), None)
 
 
 def _with_later_packages(store: Store, record: VersionRecord) -> VersionRecord:

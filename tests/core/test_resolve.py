@@ -632,6 +632,79 @@ def test_copies_without_a_target_are_one_s_own(
     assert files_of(other) == FILES
 
 
+@pytest.mark.parametrize("link", ["symlink", "hardlink", "copy"])
+def test_a_target_below_a_file_is_refused_before_anything_is_fetched(
+    store: CountingStore, cache: Cache, out: Path, tmp_path: Path, link: str
+) -> None:
+    put(out, store, "v1", FILES)
+    write_files(tmp_path, {"x": b"1"})
+    with pytest.raises(InvalidInputError, match=f"no folder.*: {tmp_path}/x"):
+        take(store, cache, "dataset://pets/v1", target=tmp_path / "x/new/place", link=link)
+    assert not cache.root.exists()
+
+
+def test_a_cache_that_is_a_file_is_the_callers_fault(
+    store: CountingStore, out: Path, tmp_path: Path
+) -> None:
+    put(out, store, "v1", FILES)
+    write_files(tmp_path, {"x": b"1"})
+    for root in (tmp_path / "x", tmp_path / "x/sub"):
+        with pytest.raises(InvalidInputError, match=r"can't be used \(Not a directory\)") as caught:
+            get(store, Cache(root))
+        assert caught.value.subject == str(root)
+
+
+@pytest.mark.parametrize("link", ["hardlink", "copy"])
+def test_a_tree_that_lacks_a_file_is_not_passed_on(
+    store: CountingStore, cache: Cache, out: Path, tmp_path: Path, link: str
+) -> None:
+    put(out, store, "v1", FILES)
+    folder = get(store, cache).path / "a"
+    folder.chmod(0o755)
+    (folder / "one").unlink()
+    with pytest.raises(IntegrityError, match="4 of 5 files"):
+        take(store, cache, "dataset://pets/v1", target=tmp_path / "target", link=link)
+    assert not list(tmp_path.glob("*target*"))
+
+
+@pytest.mark.parametrize("ready", [b"", b"garbage", b"[]"])
+def test_a_tree_whose_ready_is_damaged_is_made_anew(
+    store: CountingStore, cache: Cache, out: Path, ready: bytes
+) -> None:
+    put(out, store, "v1", FILES)
+    tree = get(store, cache).path
+    (tree.parent / "ready").write_bytes(ready)
+    assert files_of(get(store, cache).path) == FILES
+    assert get(store, cache).is_warm
+
+
+def test_a_damaged_table_in_the_cache_is_not_linked_from(
+    store: CountingStore, cache: Cache, out: Path
+) -> None:
+    put(out, store, "v1", FILES)
+    tree = get(store, cache).path
+    (tree.parent / "parts/0.parquet").write_bytes(b"garbage")
+    (fault,) = check.verify(cache, progress=NoProgress())
+    assert fault.what == "Its table can't be read (0.parquet)"
+    part = get(store, cache, selection=Selection(include=("a/*",)))
+    assert files_of(part.path) == {"a/one": FILES["a/one"], "a/two": FILES["a/two"]}
+
+
+def test_include_and_shard_are_refused_where_they_would_be_ignored(
+    store: CountingStore, cache: Cache, out: Path
+) -> None:
+    put(out, store, "v1", FILES)
+    with pytest.raises(InvalidInputError, match="among the files of a version"):
+        take(store, cache, f"{store.url}/**", selection=Selection(shard=(0, 2)))
+
+
+def test_a_url_that_ends_with_a_slash_is_no_object(store: CountingStore, cache: Cache) -> None:
+    store.write("in/a.txt", b"1")
+    for url in (f"{store.url}/in/", "memory://bucket/in/", "memory://bucket"):
+        with pytest.raises((NotFoundError, InvalidInputError), match=r"No such object|Not a URL"):
+            take(store, cache, url)
+
+
 def test_after_a_failure_there_is_no_target(
     store: CountingStore, cache: Cache, out: Path, tmp_path: Path
 ) -> None:

@@ -678,6 +678,15 @@ def test_a_tree_whose_ready_is_damaged_is_made_anew(
     assert get(store, cache).is_warm
 
 
+def test_a_tree_whose_files_were_deleted_is_made_anew(
+    store: CountingStore, cache: Cache, out: Path
+) -> None:
+    put(out, store, "v1", FILES)
+    tree = get(store, cache).path
+    tree.rename(out / "elsewhere")
+    assert files_of(get(store, cache).path) == FILES
+
+
 def test_a_damaged_table_in_the_cache_is_not_linked_from(
     store: CountingStore, cache: Cache, out: Path
 ) -> None:

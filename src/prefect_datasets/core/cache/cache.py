@@ -172,9 +172,10 @@ class Entry:
     def read_ready(self) -> Ready | None:
         """Return what `ready` says, or None where the tree is not complete."""
         try:
-            return Ready.from_json(self.ready.read_bytes())
+            ready = Ready.from_json(self.ready.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return ready if self.files.is_dir() else None  # somebody may have deleted the files alone
 
     def last_used(self) -> float:
         """Return when it was resolved last, in seconds since 1970; 0 if it is not there."""

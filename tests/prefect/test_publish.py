@@ -81,16 +81,16 @@ def test_each_part_is_a_task_run_and_the_order_does_not_matter(store: str) -> No
     run, (version,) = prepare("v1", store, max_package_bytes=210)
     assert len(version.packages) == 2
 
-    def names() -> set[str] | None:
-        found = {each.name for each in observe.task_runs(UUID(run))}
-        return found if len(found) == 4 else None
-
-    assert observe.eventually(names) == {
+    expected = {
         "declare dataset://my-images/v1",
         "package dataset://my-images/v1 1/2",
         "package dataset://my-images/v1 2/2",
         "commit dataset://my-images/v1",
     }
+    # A task run has a name of Prefect's own until its first events were taken in.
+    assert observe.eventually(
+        lambda: {each.name for each in observe.task_runs(UUID(run))} == expected
+    )
 
 
 def test_the_log_has_the_three_lines_of_each_package(store: str) -> None:

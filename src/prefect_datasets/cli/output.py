@@ -53,6 +53,8 @@ def fields(pairs: Mapping[str, str]) -> str:
 
 def show(text: str) -> None:
     """Print one result for people; what the terminal can't write is shown escaped."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  (the caller closed it)
+        return
     encoding = sys.stdout.encoding or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
     print(shown)  # noqa: T201  the one place that prints

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -179,15 +181,48 @@ def test_whoever_reads_may_stop(run: Run, pets: Path, environment: dict[str, str
     assert done.stdout.count("\n") == 1
 
 
-def test_interrupt_is_130_and_one_line(pets: Path, environment: dict[str, str]) -> None:
-    (pets / "large.bin").write_bytes(os.urandom(1 << 20) * 300)
+INTERRUPTED = "prefect-datasets: interrupted; the same command goes on where it was\n"
+
+
+def test_interrupt_is_130_and_one_line(run: Run, pets: Path, environment: dict[str, str]) -> None:
+    for number in range(20_000):
+        (pets / f"{number}.txt").touch()
     command = ["prefect-datasets", "publish", str(pets), "--to", V1]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         store = Path(environment["PREFECT_HOME"]) / "datasets" / "store"
-        while process.poll() is None and not list(store.glob("outputs/*")):
-            pass
+        while process.poll() is None and not list(store.glob("outputs/*/files")):
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert err == "prefect-datasets: interrupted; the same command goes on where it was\n"
+    assert (process.returncode, err) == (130, INTERRUPTED)
     assert not list(store.glob("datasets/*/v1.json"))
+    assert run("publish", pets, "--to", V1).code == 0
+
+
+@pytest.mark.parametrize("n_interrupts", [1, 2])
+@pytest.mark.parametrize(
+    "command", [["list"], ["publish", "pets", "--to", V1]], ids=["list", "publish"]
+)
+@pytest.mark.usefixtures("pets")
+def test_a_store_that_does_not_answer_holds_up_no_interrupt(
+    environment: dict[str, str], command: list[str], n_interrupts: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "x"}
+        with subprocess.Popen(
+            ["prefect-datasets", *command, "--store", "s3://bucket"],
+            env={**environment, **keys, "AWS_ENDPOINT_URL": address},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            connection, _ = silent.accept()
+            began = time.monotonic()
+            for _ in range(n_interrupts):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+            _, err = process.communicate(timeout=60)
+            took = time.monotonic() - began
+            connection.close()
+    assert (process.returncode, err) == (130, INTERRUPTED)
+    assert took < (4 if n_interrupts == 2 else 15)

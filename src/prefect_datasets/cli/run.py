@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prefect_datasets.cli.arguments import parser
+from prefect_datasets.cli.interrupt import EXIT_CODE, ending_on_interrupt, say_interrupted
 from prefect_datasets.core.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEBUG_VARIABLE = "PREFECT_DATASETS_DEBUG"
-_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # help was asked for, or the usage is wrong: already said
         return int(end.code or 0)
     try:
-        return _run(chosen, arguments)
+        with ending_on_interrupt():
+            return _run(chosen, arguments)
     except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
         _close_output()
         return 0
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on where it was")
-        return _INTERRUPTED
+        say_interrupted()
+        return EXIT_CODE
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise

@@ -6,6 +6,7 @@ Nothing here imports Prefect; `tests/prefect/conftest.py` has its harness.
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
@@ -15,6 +16,9 @@ import pytest
 
 from tests.servers import others, s3
 from tests.servers.process import MissingServerError, Served
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and so what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Server = Callable[[Path], AbstractContextManager[Served]]
 

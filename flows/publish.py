@@ -22,6 +22,7 @@ _PACKAGING: dict[str, bool | Literal["auto"] | None] = {
     "off": False,
     "auto": "auto",
 }
+_SWITCH = {"store": None, "on": True, "off": False}
 
 
 def publish_outputs(
@@ -89,6 +90,11 @@ class PublishOptions(BaseModel):
         title="Packaging",
         description="Whether the version gets packages; 'store' leaves it to the store's settings.",
     )
+    individual_files: Literal["store", "on", "off"] = Field(
+        default="store",
+        title="Individual files",
+        description="Whether each file is also stored as an object of its own.",
+    )
 
 
 @flow(name="publish-directory", flow_run_name="publish {directory}")
@@ -113,7 +119,10 @@ def publish_directory(
         Path(directory).expanduser(),
         store=store.open(),
         to=[_declaration(dataset, version, options)] if dataset else None,
-        policy=store.policy(packaging=_PACKAGING[options.packaging]),
+        policy=store.policy(
+            packaging=_PACKAGING[options.packaging],
+            individual_files=_SWITCH[options.individual_files],
+        ),
     )
     if not plan.versions:
         raise InvalidInputError(

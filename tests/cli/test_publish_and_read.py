@@ -221,3 +221,12 @@ def test_the_environment_names_the_store(
     assert run("publish", pets, "--to", V1, "--store", store).code == 0
     monkeypatch.setenv("PREFECT_DATASETS_STORE", store)
     assert run("list", "--json").json["datasets"][0]["dataset"] == "pets"
+
+
+def test_the_packages_alone_can_be_stored(pets: Path, store: str, run: Run) -> None:
+    """`--individual-files off` leaves the files out of the store, not out of the version."""
+    options = ("--packaging", "on", "--individual-files", "off", "--store", store)
+    assert run("publish", pets, "--to", V1, *options).code == 0
+    lines = run("files", V1, "--store", store, "--json").out.splitlines()
+    assert {json.loads(line)["url"] for line in lines} == {None}
+    assert run("verify", V1, "--deep", "--store", store).code == 0

@@ -93,6 +93,12 @@ def _add_making(commands: _Commands[_Arguments]) -> None:
         "metadata and the store say)",
     )
     publish.add_argument(
+        "--individual-files",
+        choices=("on", "off"),
+        help="also store each file as an object of its own; off leaves the packages alone "
+        "(default: what the store says, else on)",
+    )
+    publish.add_argument(
         "--from", dest="base", type=_uri, metavar="URI", help="take over the files of this version"
     )
     publish.add_argument(

@@ -32,6 +32,7 @@ def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
         exclude=chosen.exclude,
         aliases=chosen.alias,
         packaging=chosen.packaging or "store",
+        individual_files=chosen.individual_files or "store",
     )
     versions = publish_directory(
         block,

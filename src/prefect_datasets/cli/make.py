@@ -90,7 +90,7 @@ def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
         root,
         store=store,
         to=[declared] if declared else None,
-        policy=_policy(place, chosen.packaging),
+        policy=_policy(place, chosen.packaging, chosen.individual_files),
     )
     if not plan.versions:
         raise InvalidInputError(
@@ -110,8 +110,8 @@ def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
         return [engine.package_version(chosen.uri, store=store, progress=progress)]
 
 
-def _policy(place: Place, packaging: str | None) -> Policy:
-    """Return how to package: the command line, else the environment, else the block."""
+def _policy(place: Place, packaging: str | None, individual_files: str | None) -> Policy:
+    """Return how to publish: the command line, else the environment, else the block."""
     from prefect_datasets.core.publish.plan_version import Policy  # noqa: PLC0415  pyarrow
 
     switch = Settings.read().packaging_switch
@@ -120,7 +120,11 @@ def _policy(place: Place, packaging: str | None) -> Policy:
     return Policy(
         packaging=_PACKAGING.get(packaging),
         switch=switch,
-        individual_files=place.block.get("individual_files", True),
+        individual_files=(
+            individual_files == "on"
+            if individual_files
+            else place.block.get("individual_files", True)
+        ),
         max_package_bytes=place.block.get("max_package_bytes", _MAX_PACKAGE_BYTES),
     )
 

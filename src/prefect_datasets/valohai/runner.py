@@ -1,4 +1,4 @@
-"""What whoever starts a run hands over beside its plan: the machine, an ear, and a way to end it."""
+"""What a run is given beside its plan: a machine, an ear, and a way to end it."""
 
 from __future__ import annotations
 

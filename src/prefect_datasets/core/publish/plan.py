@@ -38,6 +38,7 @@ from prefect_datasets.core.publish.plan_version import (
     merge_sources,
 )
 from prefect_datasets.core.publish.source import Source
+from prefect_datasets.core.publish.stored import mark_stored, with_stored
 from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def plan_directory(
     policy: Policy | None = None,
     execution: str | None = None,
     strict: bool = True,
+    stored: pa.Table | None = None,
 ) -> Plan:
     """Plan the publishing of a directory; nothing is stored.
 
@@ -123,19 +125,22 @@ def plan_directory(
         policy: How to publish.
         execution: Id of the execution; left out, a new one.
         strict: Whether faulty metadata is an error; else it is left out with a warning.
+        stored: Files (`ROWS`) that were in the directory and are in the store by now.
 
     Raises:
         InvalidInputError: A name, a path or the metadata is wrong; all faults in one error.
         AlreadyPublishedError: A version exists with other files.
         NotFoundError: A base does not exist.
     """
-    found = scan(root)
+    found, gone = scan(root), None
+    if stored is not None and stored.num_rows:
+        found, gone = with_stored(found, stored)
     declarations = read_declarations(root, found, strict=strict)
     if to is not None:
         declarations = _all_files_to(to, declarations, found)
     planner = _Planner(root, store, policy or Policy(), execution or catalog.new_id())
     planner.warnings.extend([*found.warnings, *declarations.warnings])
-    return planner.plan(found, declarations)
+    return planner.plan(found, declarations, gone)
 
 
 def _all_files_to(
@@ -154,8 +159,10 @@ class _Planner:
         self._store, self._policy, self._execution = store, policy, execution
         self.warnings: list[str] = []
 
-    def plan(self, found: Scan, declarations: Declarations) -> Plan:
+    def plan(self, found: Scan, declarations: Declarations, gone: pa.Table | None) -> Plan:
         files = found.listing.append_column("metadata", declarations.metadata.cast(pa.string()))
+        if gone is not None:
+            files = mark_stored(files, gone)
         self._check_names(declarations.versions)
         versions = [
             self._version(declaration, files, declarations) for declaration in declarations.versions

@@ -18,7 +18,7 @@ from prefect_datasets.core.errors import AlreadyPublishedError, NotFoundError, S
 from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.resolve import resolve_version
 from prefect_datasets.core.store import Range
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.deletion import delete, plan_delete
 from tests.core.published import publish, uri, write_files
 from tests.core.trees import CountingStore, files_of
 
@@ -89,11 +89,11 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def delete(self, name: str) -> None:
         try:
-            deletion = catalog.plan_delete(self.store, uri(name))
+            deletion = plan_delete(self.store, uri(name))
         except NotFoundError:
             assert name not in self.published
             return
-        catalog.delete(self.store, deletion)
+        delete(self.store, deletion)
         self.deleted[name] = self.published.pop(name)
 
     @rule(name=st.sampled_from(NAMES))

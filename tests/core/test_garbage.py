@@ -21,7 +21,7 @@ from prefect_datasets.core.publish.publish import (
 )
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatumUri
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions import deletion
 from prefect_datasets.core.versions.datums import find_datum
 from prefect_datasets.core.versions.garbage import GRACE_SECONDS, collect, plan_garbage
 from prefect_datasets.core.versions.verify import verify
@@ -46,7 +46,7 @@ def sweep(store: Store) -> tuple[str, ...]:
 
 
 def delete(store: Store, record: VersionRecord) -> None:
-    catalog.delete(store, catalog.plan_delete(store, record.uri))
+    deletion.delete(store, deletion.plan_delete(store, record.uri))
 
 
 def test_what_a_version_uses_stays(store: Store, out: Path) -> None:

@@ -31,7 +31,7 @@ from prefect_datasets.core.publish.publish import (
 )
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions import catalog, deletion, records
 from prefect_datasets.core.versions.verify import verify
 from tests.core.published import Told, contents, declare, publish, write_files
 
@@ -181,7 +181,7 @@ def test_packages_that_are_asked_for_later_are_added(store: Store, out: Path) ->
 
 def test_a_deleted_name_comes_back_only_with_the_same_files(store: Store, out: Path) -> None:
     record = publish(out, store, "v1")
-    catalog.delete(store, catalog.plan_delete(store, record.uri))
+    deletion.delete(store, deletion.plan_delete(store, record.uri))
     with pytest.raises(NotFoundError):
         catalog.find(store, record.uri)
     write_files(out, {"new": b"1"})
@@ -295,7 +295,7 @@ def test_an_alias_can_not_become_a_version_nor_the_other_way(store: Store, out: 
 
 def test_an_alias_of_a_deleted_version_names_both(store: Store, out: Path) -> None:
     record = publish(out, store, "v1", aliases=("best",))
-    catalog.delete(store, catalog.plan_delete(store, record.uri))
+    deletion.delete(store, deletion.plan_delete(store, record.uri))
     with pytest.raises(NotFoundError, match=r"'best' stands for version 'v1', which was deleted"):
         catalog.find(store, DatasetUri("pets", "best"))
 
@@ -312,7 +312,7 @@ def test_a_file_that_changes_while_it_is_published(store: Store, out: Path, chan
         os.utime(victim, ns=(1, 1))
     with pytest.raises(SourceChangedError, match=r"dogs/1\.jpg"):
         publish_part(plan.versions[0].parts[0], store=store)
-    assert catalog.list_datasets(store) == []
+    assert records.list_datasets(store) == []
     assert not [info for info in store.list("outputs/") if "packages" in info.key]
 
 

@@ -34,7 +34,7 @@ from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.core.uri import DatasetUri
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions import catalog, deletion
 from tests.core.published import Told, publish, uri, write_files
 from tests.core.trees import CountingStore, files_of, many_files, overwrite, truncate
 
@@ -145,7 +145,7 @@ def test_a_local_store_that_was_filled_anew_is_noticed(
 def test_a_deleted_version_is_not_found(store: CountingStore, cache: Cache, out: Path) -> None:
     put(out, store, "v1", FILES)
     get(store, cache)
-    catalog.delete(store, catalog.plan_delete(store, uri("v1")))
+    deletion.delete(store, deletion.plan_delete(store, uri("v1")))
     with pytest.raises(NotFoundError, match="No such dataset version"):
         get(store, cache)
 

@@ -16,7 +16,7 @@ from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.publish.publish import Policy
 from prefect_datasets.core.resolve.resolve import resolve_version
 from prefect_datasets.core.store import Store, open_store
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions import catalog, deletion
 from prefect_datasets.core.versions.garbage import GRACE_SECONDS, collect, plan_garbage
 from prefect_datasets.core.versions.verify import verify
 from tests.core.published import publish, uri, write_files
@@ -53,7 +53,7 @@ class VersionContract:
         assert tree.n_fetched_bytes < 200_000, "only what changed, and the table"
         assert verify(second.uri, store=store, deep=True).faults == ()
 
-        catalog.delete(store, catalog.plan_delete(store, first.uri))
+        deletion.delete(store, deletion.plan_delete(store, first.uri))
         garbage = plan_garbage(store, time.time() + 2 * GRACE_SECONDS)
         collect(store, garbage)
         assert any(key.endswith(".vhpkgzip") for key in garbage.keys)

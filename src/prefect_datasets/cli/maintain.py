@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from prefect_datasets.cli.describe import version_json, version_line
-from prefect_datasets.cli.output import count, show, show_json
+from prefect_datasets.cli.output import count, show, show_json, warn
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
 from prefect_datasets.core.progress import format_bytes
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions import catalog, deletion
+from prefect_datasets.core.versions.aliases import set_alias
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 def alias(chosen: argparse.Namespace) -> int:
     """Point an alias at a version."""
-    record = catalog.set_alias(choose(chosen).store(), chosen.uri, chosen.alias)
+    store = choose(chosen).store()
+    record = catalog.find(store, chosen.uri)
+    set_alias(store, record.uri, chosen.alias)
     name = f"dataset://{record.uri.dataset}/{chosen.alias}"
     if chosen.json:
         show_json({"alias": name, "uri": str(record.uri)})
@@ -33,18 +36,19 @@ def alias(chosen: argparse.Namespace) -> int:
 def delete(chosen: argparse.Namespace) -> int:
     """Delete a version, or say what that would mean."""
     store = choose(chosen).store()
-    deletion = catalog.plan_delete(store, chosen.uri)
+    planned = deletion.plan_delete(store, chosen.uri)
+    warn(planned.faults, then="might be an alias of it or made from it, but can't be read")
     if chosen.yes:
-        catalog.delete(store, deletion)
+        deletion.delete(store, planned)
     if chosen.json:
-        names = {"aliases": deletion.aliases, "children": deletion.children}
-        show_json({"deleted": chosen.yes, "version": version_json(deletion.record), **names})
+        names = {"aliases": planned.aliases, "children": planned.children}
+        show_json({"deleted": chosen.yes, "version": version_json(planned.record), **names})
         return 0
-    show(f"{'deleted' if chosen.yes else 'would delete'} {version_line(deletion.record)}")
-    if deletion.aliases:
-        show(f"aliases that name nothing then: {', '.join(deletion.aliases)}")
-    if deletion.children:
-        show(f"made from it, and complete without it: {', '.join(deletion.children)}")
+    show(f"{'deleted' if chosen.yes else 'would delete'} {version_line(planned.record)}")
+    if planned.aliases:
+        show(f"aliases that name nothing then: {', '.join(planned.aliases)}")
+    if planned.children:
+        show(f"made from it, and complete without it: {', '.join(planned.children)}")
     show(
         "`prefect-datasets gc` frees what no other version uses, a day later"
         if chosen.yes

@@ -1,4 +1,4 @@
-"""What the command line prints: tables, JSON.
+"""What the command line prints: tables, JSON, warnings.
 
 Results go to standard output; everything else, progress and errors, to standard error.
 """
@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -58,6 +58,17 @@ def show(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
     print(shown)  # noqa: T201  the one place that prints
+
+
+def one_line(text: str) -> str:
+    """Show control characters, line ends among them, instead of obeying them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.rstrip())
+
+
+def warn(faults: Iterable[Exception], *, then: str) -> None:
+    """Print a warning for each of `faults`, on standard error: `then` is what it means here."""
+    for fault in faults:
+        print(f"warning: {then}: {one_line(str(fault))}", file=sys.stderr)  # noqa: T201
 
 
 def show_json(value: Any, *, indent: int | None = 2) -> None:

@@ -7,21 +7,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.cli.describe import version_fields, version_json, versions_table
-from prefect_datasets.cli.output import moment, show, show_json, table
+from prefect_datasets.cli.output import moment, show, show_json, table, warn
 from prefect_datasets.cli.place import choose
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.aliases import list_aliases
+from prefect_datasets.core.versions.records import list_datasets, list_versions
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
+    from prefect_datasets.core.errors import DatasetError
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.store import Store
 
 _ROWS_AT_ONCE = 10_000
+_LEFT_OUT = "left out, because it can't be read"
 
 
 def list_(chosen: argparse.Namespace) -> int:
@@ -29,41 +34,49 @@ def list_(chosen: argparse.Namespace) -> int:
     store = choose(chosen).store()
     if chosen.dataset:
         return _list_versions(store, chosen.dataset, as_json=chosen.json)
-    datasets = [(name, catalog.list_versions(store, name)) for name in catalog.list_datasets(store)]
-    datasets = [(name, records) for name, records in datasets if records]
+    found = {name: list_versions(store, name) for name in list_datasets(store)}
+    faults = [fault for versions in found.values() for fault in versions.faults]
+    datasets = [(name, versions.records) for name, versions in found.items() if versions.records]
     if chosen.json:
-        show_json({"store": store.url, "datasets": [_dataset_json(*each) for each in datasets]})
+        shown = [_dataset_json(*each) for each in datasets]
+        show_json({"store": store.url, "datasets": shown, "unreadable": _unreadable_json(faults)})
     elif datasets:
         header = ("DATASET", "VERSIONS", "LATEST", "FILES", "SIZE", "CREATED (UTC)")
         show(table(header, [_dataset_row(*each) for each in datasets], right=(1, 3, 4)))
     else:
         show(f"no datasets in {store.url}")
+    warn(faults, then=_LEFT_OUT)
     return 0
 
 
 def _list_versions(store: Store, dataset: str, *, as_json: bool) -> int:
-    records = catalog.list_versions(store, dataset)
-    aliases = catalog.list_aliases(store, dataset)
-    if not records:
+    versions, aliases = list_versions(store, dataset), list_aliases(store, dataset)
+    if not versions.records and not versions.all_or_raise():
         raise NotFoundError(
             "The dataset has no version",
             subject=f"{dataset} in {store.url}",
             hint="`prefect-datasets list` shows the datasets of a store.",
         )
+    faults = [*versions.faults, *aliases.faults]
     if as_json:
-        versions = [version_json(record) for record in records]
-        body = {"store": store.url, "dataset": dataset, "aliases": aliases, "versions": versions}
-        show_json(body)
+        shown = [version_json(record) for record in versions.records]
+        body = {"dataset": dataset, "aliases": aliases.targets, "versions": shown}
+        show_json({"store": store.url, **body, "unreadable": _unreadable_json(faults)})
     else:
-        show(versions_table(records, aliases))
+        show(versions_table(versions.records, aliases.targets))
+    warn(faults, then=_LEFT_OUT)
     return 0
 
 
-def _dataset_json(name: str, records: list[VersionRecord]) -> dict[str, Any]:
+def _unreadable_json(faults: Sequence[DatasetError]) -> list[dict[str, str]]:
+    return [{"key": fault.subject, "problem": fault.message} for fault in faults]
+
+
+def _dataset_json(name: str, records: Sequence[VersionRecord]) -> dict[str, Any]:
     return {"dataset": name, "n_versions": len(records), "latest": version_json(records[-1])}
 
 
-def _dataset_row(name: str, records: list[VersionRecord]) -> tuple[str, ...]:
+def _dataset_row(name: str, records: Sequence[VersionRecord]) -> tuple[str, ...]:
     latest = records[-1]
     return (
         name,
@@ -79,8 +92,9 @@ def show_version(chosen: argparse.Namespace) -> int:
     """Show what a version is made of."""
     store = choose(chosen).store()
     record = catalog.find(store, chosen.uri)
-    named = catalog.list_aliases(store, record.uri.dataset)
-    aliases = [alias for alias, version in named.items() if version == record.uri.version]
+    found = list_aliases(store, record.uri.dataset)
+    aliases = found.of(record.uri.version)
+    warn(found.faults, then=_LEFT_OUT)
     if chosen.json:
         show_json({"store": store.url, "aliases": aliases, **version_json(record)})
     else:

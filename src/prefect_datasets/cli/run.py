@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.cli.arguments import parser
 from prefect_datasets.cli.interrupt import EXIT_CODE, ending_on_interrupt, say_interrupted
+from prefect_datasets.cli.output import one_line
 from prefect_datasets.core.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -63,20 +64,15 @@ def _run(chosen: argparse.Namespace, arguments: argparse.ArgumentParser) -> int:
 def _describe(error: Exception) -> str:
     """Say what went wrong on one line; faults of several files have a line each."""
     if isinstance(error, InvalidInputError) and error.faults:
-        return "\n".join(_one_line(line) for line in str(error).splitlines())
+        return "\n".join(one_line(line) for line in str(error).splitlines())
     if isinstance(error, DatasetError):
-        return _one_line(str(error))
+        return one_line(str(error))
     if isinstance(error, OSError) and error.strerror:
-        return _one_line(f"{error.strerror}: {error.filename or ''}".removesuffix(": "))
-    return _one_line(
+        return one_line(f"{error.strerror}: {error.filename or ''}".removesuffix(": "))
+    return one_line(
         f"unexpected {type(error).__name__}: {error}. "
         f"With {DEBUG_VARIABLE}=1 it shows the traceback, which belongs in a bug report."
     )
-
-
-def _one_line(text: str) -> str:
-    """Show control characters, line ends among them, instead of obeying them."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.rstrip())
 
 
 def _say(text: str) -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.format import keys, parts
 from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.format.tables import read_table
 from prefect_datasets.core.uri import DatumUri
-from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions import records
 from prefect_datasets.core.versions.datums import find_datum
 
 if TYPE_CHECKING:
@@ -83,17 +83,17 @@ def collect(store: Store, garbage: Garbage, *, grace_seconds: float = GRACE_SECO
 
 def _reached(store: Store, oldest: float) -> Iterator[str]:
     for dataset in store.list_folders(keys.DATASETS):
-        for record in catalog.list_versions(store, dataset):
+        for record in records.list_versions(store, dataset).all_or_raise():
             yield from _keys_of(store, record)
         # A publish that has read a base goes on when the base is deleted.
-        for record in catalog.list_deleted(store, dataset, since=oldest):
+        for record in records.list_deleted(store, dataset, since=oldest):
             yield from _keys_of(store, record)
     yield from _loose(store)
     for info in store.list(keys.DATUMS):
         alias = info.key.removeprefix(f"{keys.DATUMS}@").removesuffix(".json")
         try:
             yield find_datum(store, DatumUri(alias)).stored.key
-        except DatasetError:
+        except NotFoundError:
             continue  # it names what is gone already
 
 
@@ -107,7 +107,7 @@ def _loose(store: Store) -> Iterator[str]:
 
 
 def _keys_of(store: Store, record: VersionRecord) -> Iterator[str]:
-    later = catalog.read_packages(store, record)
+    later = records.read_packages(store, record)
     yield from (package.key for package in (*record.packages, *(later.packages if later else ())))
     for part in record.parts:
         yield part.table

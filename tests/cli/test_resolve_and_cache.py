@@ -110,7 +110,7 @@ def test_flat(run: Run, published: str, tmp_path: Path) -> None:
     flat = ("--keep-directories", "none", "--to", target, "--store", published)
     done = run("resolve", V1, *flat)
     assert done.code == 1
-    assert "cats/1.txt" in done.err
+    assert "cats/" in done.err
     assert "dogs/1.txt" in done.err
     assert not target.exists()
     assert run("resolve", V1, "--include", "cats/**", *flat).code == 0
@@ -155,8 +155,42 @@ def test_what_nobody_uses_is_freed(run: Run, spawn: Run, published: str) -> None
     assert run("cache", "prune", "--max-bytes", "1G", "--store", published).code == 0
     assert folder.is_dir(), "there is room"
     pruned = run("cache", "prune", "--store", published, "--json").json
-    assert [freed["uri"] for freed in pruned["freed"]] == [None]
+    assert [freed["uri"] for freed in pruned["freed"]] == [V1]
     assert not folder.exists()
+
+
+def test_clear_tells_first(run: Run, spawn: Run, published: str) -> None:
+    folder = Path(spawn("resolve", V1, "--store", published).out.removesuffix("\n"))
+    in_use = run("cache", "clear", "--store", published, "--yes", "--json").json["in_use"]
+    assert len(in_use) == 1
+    for lease in (folder.parent / "leases").iterdir():
+        lease.unlink()
+    told = run("cache", "clear", "--store", published)
+    assert told.out.splitlines()[-1] == "--yes does it"
+    assert folder.is_dir()
+    done = run("cache", "clear", "--store", published, "--yes")
+    assert done.out.splitlines()[0] == told.out.splitlines()[0].replace("would free", "freed")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("action", ["list", "prune", "verify", "clear"])
+def test_a_file_is_no_cache(run: Run, tmp_path: Path, action: str) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    done = run("cache", action, "--cache-dir", tmp_path / "notes.txt")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "notes.txt" in done.err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_tree_of_a_newer_release_is_named(run: Run, published: str) -> None:
+    folder = Path(run("resolve", V1, "--store", published).out.removesuffix("\n"))
+    (folder.parent / "ready").write_text('{"format": 2}')
+    done = run("resolve", V1, "--store", published)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "newer release" in done.err
+    assert "made by a newer release" in run("cache", "list").out
+    assert run("resolve", V1, "--store", published, "--cache-dir", "other").code == 0
+    assert folder.is_dir()
 
 
 def test_a_warm_resolve_imports_nothing_costly(run: Run, published: str) -> None:

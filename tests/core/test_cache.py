@@ -15,12 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_datasets.core.cache import check, leases, prune
-from prefect_datasets.core.cache.attempt import Attempt
+from prefect_datasets.core.cache.attempt import Attempt, clear_wreck
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, Selection
-from prefect_datasets.core.cache.prune import Candidate, clear, condemn, plan_prune, survey
+from prefect_datasets.core.cache.prune import (
+    Candidate,
+    clear,
+    condemn,
+    plan_clear,
+    plan_prune,
+    survey,
+)
+from prefect_datasets.core.errors import UnsupportedFormatError
 from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.store_spec import StoreSpec, identity
 from prefect_datasets.core.uri import DatasetUri
+from tests.core.published import Told
 
 DAY = 86_400.0
 URI = DatasetUri("pets", "v1")
@@ -137,11 +146,29 @@ def test_use_finds_only_what_is_complete(cache: Cache) -> None:
     assert cache.use(Entry(cache.root, VERSIONS, "pets", "other")) is None
 
 
-def test_a_ready_of_a_newer_format_is_none(cache: Cache) -> None:
-    entry = fill(cache, "v1-x", {})
-    body = json.loads(entry.ready.read_bytes())
-    entry.ready.write_text(json.dumps({**body, "format": 2}))
-    assert cache.use(entry) is None
+def test_a_tree_of_a_newer_release_is_refused_and_never_deleted(cache: Cache) -> None:
+    entry = fill(cache, "v1-x", {"a": b"1"}, used=1.0)
+    entry.ready.write_text(json.dumps({"format": 2, "what": "who knows"}))
+    with pytest.raises(UnsupportedFormatError, match="newer release"):
+        cache.use(entry)
+    clear_wreck(cache, entry)
+    assert condemn(cache, entry) is None
+    found = survey(cache)
+    for plan in (plan_clear(found), plan_prune(found, now=time.time(), max_bytes=0)):
+        assert [why for _, why in plan.keeps] == ["made by a newer release"]
+        assert plan.frees == ()
+    said = Told()
+    assert check.verify(cache, repair=True, progress=said) == []
+    assert str(entry.folder) in said.warnings[0]
+    assert (entry.files / "a").read_bytes() == b"1"
+
+
+def test_an_attempt_gives_way_to_a_tree_of_a_newer_release(cache: Cache) -> None:
+    attempt = Attempt(cache, Entry(cache.root, VERSIONS, "pets", "v1-x"))
+    entry = fill(cache, "v1-x", {"a": b"1"})
+    entry.ready.write_text(json.dumps({"format": 2}))
+    assert not attempt.publish(Ready("u", DIGEST, 0, 0))
+    assert (entry.files / "a").read_bytes() == b"1"
 
 
 def test_use_moves_a_tree_to_the_young_end(cache: Cache) -> None:
@@ -386,7 +413,7 @@ def test_an_attempt_at_work_is_never_taken(cache: Cache) -> None:
     attempt = Attempt(cache, Entry(cache.root, VERSIONS, "pets", "v1-x"))
     plan = plan_prune(survey(cache), now=time.time() + 10 * DAY, max_bytes=0)
     assert not plan.frees
-    clear(cache)
+    clear(cache, plan_clear(survey(cache)))
     assert attempt.folder.exists()
     attempt.drop()
 
@@ -396,9 +423,9 @@ def test_clear_takes_all_but_what_is_in_use(cache: Cache) -> None:
     fill(cache, "v2-x", {"a": b"1"})
     cache.point("s", URI, DIGEST)
     cache.use(used)
-    n_bytes, kept = clear(cache)
-    assert n_bytes > 0
-    assert kept == ["versions/pets/v1-x"]
+    plan = plan_clear(survey(cache))
+    assert [kept.name for kept, _ in plan.keeps] == ["versions/pets/v1-x"]
+    assert clear(cache, plan) >= plan.n_bytes > 0
     assert [entry.name for entry in cache.entries()] == ["v1-x"]
     assert cache.digest_of("s", URI) is None
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import Cache, Selection
-from prefect_datasets.core.cache.prune import clear, condemn, plan_prune, prune, survey
+from prefect_datasets.core.cache.prune import clear, condemn, plan_clear, plan_prune, prune, survey
 from prefect_datasets.core.errors import AlreadyPublishedError, NotFoundError, StoreError
 from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.resolve import resolve_version
@@ -173,7 +173,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        clear(self.cache)
+        clear(self.cache, plan_clear(survey(self.cache)))
 
     @invariant()
     def what_is_in_use_is_whole(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from prefect_datasets.core.cache import check
 from prefect_datasets.core.cache.cache import Cache, Selection
+from prefect_datasets.core.cache.prune import clear, plan_clear, survey
 from prefect_datasets.core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -258,7 +259,6 @@ def test_a_linked_tree_outlives_the_one_it_was_linked_from(
         "import sys, pathlib\n"
         "from prefect_datasets.core.resolve.resolve import StoreSpec, resolve_version\n"
         "from prefect_datasets.core.cache.cache import Cache\n"
-        "from prefect_datasets.core.cache.prune import clear\n"
         "from prefect_datasets.core.uri import DatasetUri\n"
         "cache = Cache(pathlib.Path(sys.argv[2]))\n"
         "uri = DatasetUri('pets', sys.argv[3])\n"
@@ -269,10 +269,9 @@ def test_a_linked_tree_outlives_the_one_it_was_linked_from(
         subprocess.run([*arguments, name], check=True)
     cache = Cache(tmp_path / "cache")
     tree = get(store, cache, "v2")
-    from prefect_datasets.core.cache.prune import clear
-
-    _, kept = clear(cache)
-    assert len(kept) == 1
+    plan = plan_clear(survey(cache))
+    assert len(plan.keeps) == 1
+    clear(cache, plan)
     assert files_of(tree.path) == {**files, "new": b"1"}
 
 

@@ -213,6 +213,7 @@ def _add_cache(commands: _Commands[_Arguments]) -> None:
         "--repair", action="store_true", help="free what is damaged, so that it is fetched anew"
     )
     clear = _command(actions, "clear", "cache:clear", "free everything that is not in use")
+    _add_yes(clear)
     for command in (listing, prune, verify, clear):
         _add_cache_dir(command)
 

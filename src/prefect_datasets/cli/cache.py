@@ -16,7 +16,7 @@ from prefect_datasets.core.progress import format_bytes
 if TYPE_CHECKING:
     import argparse
 
-    from prefect_datasets.core.cache.prune import Candidate
+    from prefect_datasets.core.cache.prune import Candidate, Prune
 
 
 def list_(chosen: argparse.Namespace) -> int:
@@ -40,16 +40,13 @@ def prune(chosen: argparse.Namespace) -> int:
     cache = choose(chosen).cache()
     budget = cache.max_bytes if chosen.max_bytes is None else chosen.max_bytes
     plan = engine.plan_prune(engine.survey(cache), now=time.time(), max_bytes=budget or 0)
+    freed = [_entry_json(candidate) for candidate in plan.frees]  # as long as they are there
     n_bytes = engine.prune(cache, plan)
     if chosen.json:
-        freed = [_entry_json(candidate) for candidate in plan.frees]
         kept = [{**_entry_json(candidate), "why": why} for candidate, why in plan.keeps]
         show_json({"cache": str(cache.root), "n_bytes": n_bytes, "freed": freed, "kept": kept})
         return 0
-    for candidate in plan.frees:
-        show(f"freed {candidate.name} ({format_bytes(candidate.n_bytes)})")
-    for candidate, why in plan.keeps:
-        show(f"kept {candidate.name} ({format_bytes(candidate.n_bytes)}): {why}")
+    _show_plan(plan, "freed", kept="kept")
     show(f"{format_bytes(n_bytes)} freed in {cache.root}")
     return 0
 
@@ -74,20 +71,35 @@ def verify(chosen: argparse.Namespace) -> int:
 
 
 def clear(chosen: argparse.Namespace) -> int:
-    """Free everything that is not in use."""
+    """Free everything that is not in use, or say how much that is."""
     cache = choose(chosen).cache()
-    n_bytes, kept = engine.clear(cache)
+    plan = engine.plan_clear(engine.survey(cache))
+    freed = [_entry_json(candidate) for candidate in plan.frees]  # as long as they are there
+    n_bytes = engine.clear(cache, plan) if chosen.yes else plan.n_bytes
     if chosen.json:
-        show_json({"cache": str(cache.root), "n_bytes": n_bytes, "in_use": kept})
+        names = [candidate.name for candidate, _ in plan.keeps if candidate.in_use]
+        body = {"cache": str(cache.root), "n_bytes": n_bytes, "freed": freed, "in_use": names}
+        show_json({"deleted": chosen.yes, **body})
         return 0
-    for name in kept:
-        show(f"kept {name}: in use, or resolved less than a day ago")
-    show(f"{format_bytes(n_bytes)} freed in {cache.root}")
+    done = "freed" if chosen.yes else "would free"
+    _show_plan(plan, done, kept="kept" if chosen.yes else "would keep")
+    show(f"{done} {format_bytes(n_bytes)} in {cache.root}")
+    if plan.frees and not chosen.yes:
+        show("--yes does it")
     return 0
+
+
+def _show_plan(plan: Prune, freed: str, *, kept: str) -> None:
+    for candidate in plan.frees:
+        show(f"{freed} {candidate.name} ({format_bytes(candidate.n_bytes)})")
+    for candidate, why in plan.keeps:
+        show(f"{kept} {candidate.name} ({format_bytes(candidate.n_bytes)}): {why}")
 
 
 def _row(candidate: Candidate) -> tuple[str, ...]:
     state = "in use" if candidate.in_use else ("" if candidate.entry else "not complete")
+    if candidate.is_newer:
+        state = "made by a newer release"
     used = moment(_iso(candidate.last_used))
     return candidate.name, format_bytes(candidate.n_bytes), used, state
 

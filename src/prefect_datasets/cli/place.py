@@ -50,6 +50,12 @@ class Place:
         """Return the cache."""
         from prefect_datasets.core.cache.cache import Cache  # noqa: PLC0415  few commands need it
 
+        if self.cache_dir.exists() and not self.cache_dir.is_dir():
+            raise InvalidInputError(
+                "The cache is no folder",
+                subject=str(self.cache_dir),
+                hint="Name another by --cache-dir or PREFECT_DATASETS_CACHE.",
+            )
         return Cache(
             self.cache_dir,
             max_bytes=self.block.get("cache_bytes") or None,

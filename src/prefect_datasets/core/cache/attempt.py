@@ -227,6 +227,8 @@ def sweep(cache: Cache, entry: Entry) -> None:
 
 def clear_wreck(cache: Cache, entry: Entry) -> None:
     """Repair or move away a tree without `ready`: a killed prune left it."""
+    if entry.is_of_newer_release():
+        return
     with contextlib.suppress(OSError):
         if entry.condemned.exists() and entry.is_in_use():
             entry.condemned.rename(entry.ready)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from prefect_datasets.core.cache import leases
-from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.errors import InvalidInputError, UnsupportedFormatError
 from prefect_datasets.core.uri import DatasetUri
 
 FORMAT = 1
@@ -177,6 +177,14 @@ class Entry:
             return None
         return ready if self.files.is_dir() else None  # somebody may have deleted the files alone
 
+    def is_of_newer_release(self) -> bool:
+        """Tell whether `ready` is of a format that this release can't read; such a tree is kept."""
+        try:
+            version = json.loads(self.ready.read_bytes())["format"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return isinstance(version, int) and version > FORMAT
+
     def last_used(self) -> float:
         """Return when it was resolved last, in seconds since 1970; 0 if it is not there."""
         try:
@@ -264,6 +272,9 @@ class Cache:
 
         The lease is there before `ready` is looked at, and a prune takes `ready` away before it
         looks at the leases: so one of them sees the other.
+
+        Raises:
+            UnsupportedFormatError: A newer release made the tree.
         """
         lease = self.lease(entry)
         if lease is None:
@@ -271,6 +282,8 @@ class Cache:
         ready = entry.read_ready()
         if ready is None:
             leases.give_back(lease)
+            if entry.is_of_newer_release():
+                raise _newer(entry)
             return None
         with contextlib.suppress(OSError):
             os.utime(entry.ready)
@@ -303,6 +316,14 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         private.unlink(missing_ok=True)
         raise
+
+
+def _newer(entry: Entry) -> UnsupportedFormatError:
+    return UnsupportedFormatError(
+        "A newer release made this cached tree",
+        subject=str(entry.folder),
+        hint="Upgrade prefect-datasets, or use a cache of its own: set PREFECT_DATASETS_CACHE.",
+    )
 
 
 def _folders(path: Path) -> list[str]:

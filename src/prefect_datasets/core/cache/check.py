@@ -54,6 +54,8 @@ def verify(cache: Cache, *, repair: bool = False, progress: Progress) -> list[Fa
     for entry in cache.entries(VERSIONS):
         ready = entry.read_ready()
         if ready is None:
+            if entry.is_of_newer_release():
+                progress.warn(f"A newer release made {entry.folder}: it is not looked at")
             continue
         progress.start(f"verifying {ready.uri}", n_files=ready.n_files, n_bytes=ready.n_bytes)
         faults = list(faults_of(entry, deep=True, progress=progress))

@@ -35,6 +35,7 @@ class Candidate:
         last_used: When it was resolved, or written to, last: seconds since 1970.
         n_bytes: What deleting it gives back if all candidates before it are deleted as well.
         in_use: A lease on it holds.
+        is_newer: A newer release made it.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class Candidate:
     last_used: float
     n_bytes: int
     in_use: bool
+    is_newer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def plan_prune(
     unused_seconds: float | None = None,
     free_bytes: int = 0,
 ) -> Prune:
-    """Decide what goes, the longest unused first. Nothing that is in use does.
+    """Decide what goes, the longest unused first. What is in use, or of a newer release, stays.
 
     Attempts go when they are a day old; before, a resolve can pick them up.
 
@@ -111,13 +113,26 @@ _MAY_GO = ("used lately", "there is room")
 def _why_kept(candidate: Candidate, now: float, unused_seconds: float | None) -> str:
     """Return why a candidate stays, for now; empty if it goes in any case."""
     age = now - candidate.last_used
-    if candidate.in_use:
-        return "in use"
+    if why := _why_never(candidate):
+        return why
     if candidate.entry is None:
         return "" if age >= DAY_SECONDS else "a resolve can go on with it"
     if unused_seconds is None:
         return "there is room"
     return "" if age >= unused_seconds else "used lately"
+
+
+def plan_clear(candidates: Sequence[Candidate]) -> Prune:
+    """Decide what goes where everything is to go; attempts that a resolve could go on with too."""
+    both = [(candidate, _why_never(candidate)) for candidate in candidates]
+    frees = tuple(candidate for candidate, why in both if not why)
+    return Prune(frees, tuple((candidate, why) for candidate, why in both if why))
+
+
+def _why_never(candidate: Candidate) -> str:
+    if candidate.is_newer:
+        return "made by a newer release"
+    return "in use" if candidate.in_use else ""
 
 
 def survey(cache: Cache, *, now: float | None = None) -> list[Candidate]:
@@ -127,9 +142,13 @@ def survey(cache: Cache, *, now: float | None = None) -> list[Candidate]:
     found.sort(key=lambda item: (item[3], item[2]))
     links: dict[tuple[int, int], int] = {}
     return [
-        Candidate(folder, name, entry, used, _own_bytes(folder, links), in_use)
+        Candidate(folder, name, entry, used, _own_bytes(folder, links), in_use, _is_newer(entry))
         for folder, name, used, in_use, entry in found
     ]
+
+
+def _is_newer(entry: Entry | None) -> bool:
+    return entry is not None and entry.is_of_newer_release()
 
 
 _Found = tuple[Path, str, float, bool, Entry | None]
@@ -197,8 +216,11 @@ def condemn(cache: Cache, entry: Entry) -> int | None:
     """Delete a tree unless it is in use; return the bytes given back, None if it stays.
 
     `ready` goes first, and only then leases are looked at. Who resolves does it the other way
-    round, a lease first and then `ready`: so never both think that the tree is theirs.
+    round, a lease first and then `ready`: so never both think that the tree is theirs. What a
+    newer release made is left to it: its leases may be elsewhere.
     """
+    if entry.is_of_newer_release():
+        return None
     with contextlib.suppress(FileNotFoundError):
         entry.ready.rename(entry.condemned)
     if entry.is_in_use():
@@ -208,23 +230,8 @@ def condemn(cache: Cache, entry: Entry) -> int | None:
     return discard(cache.root, entry.folder)
 
 
-def clear(cache: Cache) -> tuple[int, list[str]]:
-    """Delete everything that nobody uses, attempts as well.
-
-    Returns:
-        The bytes given back to the disk, and the names of what is in use and stays.
-    """
-    n_bytes = empty(cache.root)
-    kept: list[str] = []
-    for entry in cache.entries():
-        freed = condemn(cache, entry)
-        n_bytes += freed or 0
-        if freed is None:
-            kept.append(f"{entry.area}/{entry.group}/{entry.name}")
-    for folder in all_attempts(cache):
-        if is_abandoned(folder):
-            n_bytes += discard(cache.root, folder)
+def clear(cache: Cache, plan: Prune) -> int:
+    """Delete what `plan_clear` names, and all pointers; return the bytes given back to the disk."""
+    n_bytes = prune(cache, plan)
     pointers = cache.root / "pointers"
-    if pointers.exists():
-        n_bytes += discard(cache.root, pointers)
-    return n_bytes, kept
+    return n_bytes + (discard(cache.root, pointers) if pointers.exists() else 0)

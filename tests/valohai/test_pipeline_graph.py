@@ -12,7 +12,7 @@ from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.valohai.pipeline.graph import (
     Declared,
     Graph,
-    faults_of,
+    findings,
     matches,
     parse_edge,
     parse_target,
@@ -103,7 +103,7 @@ def test_without_brackets_the_standard_library_agrees(pattern: str, path: str) -
 
 def _faults(nodes: str, *edges: tuple[str, str], **declared: Declared) -> list[str]:
     graph = Graph(tuple(nodes), tuple(parse_edge(*edge) for edge in edges))
-    return list(faults_of(graph, declared))
+    return [finding.message for finding in findings(graph, declared)]
 
 
 def test_a_chain_and_a_diamond_are_right() -> None:
@@ -118,15 +118,15 @@ def test_a_chain_and_a_diamond_are_right() -> None:
 
 def test_an_unknown_node_is_named_with_those_there_are() -> None:
     (fault,) = _faults("ab", ("a.output.*", "c.input.x"))
-    assert fault == "edge [a.output.*, c.input.x]: there is no node 'c'; there are a, b"
+    assert fault == "edge [a.output.*, c.input.x]: there is no node 'c'. There are a, b."
 
 
 def test_an_undeclared_end_is_named_with_those_declared() -> None:
     step = Declared(inputs=["images", "labels"])
     (fault,) = _faults("ab", ("a.output.*", "b.input.image"), b=step)
-    assert fault.endswith("the step of 'b' has no input 'image'; it has images, labels")
+    assert "the step of 'b' has no input 'image'. Did you mean 'images'?" in fault
     (fault,) = _faults("ab", ("a.metadata.x", "b.parameter.x"), b=step)
-    assert fault.endswith("the step of 'b' has no parameter 'x'; it has none")
+    assert fault.endswith("the step of 'b' has no parameter 'x'. There are none.")
     (fault,) = _faults("ab", ("a.parameter.x", "b.parameter.x"), a=step)
     assert "the step of 'a' has no parameter 'x'" in fault
 
@@ -139,7 +139,7 @@ def test_a_source_may_name_inputs_by_a_pattern_and_a_target_may_not() -> None:
 
 def test_only_one_edge_fills_a_parameter() -> None:
     edges = [("a.metadata.x", "c.parameter.x"), ("b.metadata.x", "c.parameters.x")]
-    assert _faults("abc", *edges) == ["2 edges fill c.parameter.x: only one can"]
+    assert _faults("abc", *edges) == ["another edge fills c.parameter.x, and only one can"]
 
 
 def test_several_edges_fill_an_input() -> None:

@@ -15,6 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.valohai.names import suggest
 
 SocketType = Literal[
     "output", "input", "parameter", "metadata", "environment-variable", "dependency"
@@ -101,6 +102,19 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a pipeline that is wrong, or worth a look.
+
+    Attributes:
+        keys: Where in the pipeline's mapping.
+        message: What, without a full stop.
+    """
+
+    keys: tuple[str | int, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """Which node comes after which.
 
@@ -162,7 +176,7 @@ def matches(pattern: str, path: str) -> bool:
     return pattern == path or _expression(pattern).fullmatch(path) is not None
 
 
-def faults_of(graph: Graph, declared: Mapping[str, Declared]) -> Iterator[str]:
+def findings(graph: Graph, declared: Mapping[str, Declared]) -> Iterator[Finding]:
     """Yield what can't be right: unknown ends, a parameter filled twice, a circle.
 
     Args:
@@ -170,8 +184,9 @@ def faults_of(graph: Graph, declared: Mapping[str, Declared]) -> Iterator[str]:
         declared: What each node's step declares; nodes that are not named are not looked into.
     """
     yield from _doubles(graph.nodes)
-    for edge in graph.edges:
-        yield from _unknown_ends(edge, graph, declared)
+    for index, edge in enumerate(graph.edges):
+        for message in _unknown_ends(edge, graph, declared):
+            yield Finding(("edges", index), f"edge {edge}: {message}")
     yield from _filled_twice(graph.edges)
     yield from _circle(graph)
 
@@ -199,17 +214,17 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(pieces), re.DOTALL)
 
 
-def _doubles(nodes: Sequence[str]) -> Iterator[str]:
+def _doubles(nodes: Sequence[str]) -> Iterator[Finding]:
     for name, times in Counter(nodes).items():
         if times > 1:
-            yield f"{times} nodes have the name {name!r}"
+            last = len(nodes) - 1 - nodes[::-1].index(name)
+            yield Finding(("nodes", last), f"{times} nodes have the name {name!r}")
 
 
 def _unknown_ends(edge: Edge, graph: Graph, declared: Mapping[str, Declared]) -> Iterator[str]:
     for end in (edge.source, edge.target):
         if end.node not in graph.nodes:
-            known = ", ".join(graph.nodes)
-            yield f"edge {edge}: there is no node {end.node!r}; there are {known}"
+            yield f"there is no node {end.node!r}. {suggest(end.node, graph.nodes)}"
         elif not edge.is_order and end.node in declared:
             yield from _undeclared(edge, end, declared[end.node])
 
@@ -223,19 +238,20 @@ def _undeclared(edge: Edge, end: Socket, step: Declared) -> Iterator[str]:
         end == edge.source and any(matches(end.key, name) for name in names)
     )
     if not is_known:
-        known = f"it has {', '.join(names)}" if names else "it has none"
-        yield f"edge {edge}: the step of {end.node!r} has no {end.type} {end.key!r}; {known}"
+        yield f"the step of {end.node!r} has no {end.type} {end.key!r}. {suggest(end.key, names)}"
 
 
-def _filled_twice(edges: Sequence[Edge]) -> Iterator[str]:
-    for target, times in Counter(
-        edge.target for edge in edges if edge.target.type in ("parameter", "environment-variable")
-    ).items():
-        if times > 1:
-            yield f"{times} edges fill {target}: only one can"
+def _filled_twice(edges: Sequence[Edge]) -> Iterator[Finding]:
+    """Yield the second edge to what only one can fill; to an input there can be many."""
+    filled: set[Socket] = set()
+    for index, edge in enumerate(edges):
+        if edge.target in filled:
+            yield Finding(("edges", index), f"another edge fills {edge.target}, and only one can")
+        if edge.target.type in ("parameter", "environment-variable"):
+            filled.add(edge.target)
 
 
-def _circle(graph: Graph) -> Iterator[str]:
+def _circle(graph: Graph) -> Iterator[Finding]:
     after = {
         node: {source for source in graph.sources(node) if source in graph.nodes}
         for node in graph.nodes
@@ -243,7 +259,7 @@ def _circle(graph: Graph) -> Iterator[str]:
     try:
         TopologicalSorter(after).prepare()
     except CycleError as error:
-        yield "the edges go in a circle: " + " -> ".join(error.args[1])
+        yield Finding(("edges",), f"the edges go in a circle: {' -> '.join(error.args[1])}")
 
 
 def _with_article(noun: str) -> str:

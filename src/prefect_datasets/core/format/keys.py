@@ -61,6 +61,11 @@ def execution_key(execution: str) -> str:
     return f"{output_prefix(execution)}execution.json"
 
 
+def log_key(execution: str) -> str:
+    """Where all that an execution printed is kept."""
+    return f"{output_prefix(execution)}log.txt"
+
+
 def files_prefix(execution: str) -> str:
     """Where an execution's single files lie."""
     return f"{output_prefix(execution)}files/"

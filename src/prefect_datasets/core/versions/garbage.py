@@ -138,8 +138,8 @@ def _execution(info: ObjectInfo) -> str:
 def _unreached(
     execution: str, infos: list[ObjectInfo], reached: frozenset[int]
 ) -> list[ObjectInfo]:
-    """Return an execution's objects that nothing reaches; its own record goes with the last."""
-    own = keys.execution_key(execution)
-    dead = [info for info in infos if info.key != own and hash(info.key) not in reached]
-    is_all_dead = len(dead) == sum(info.key != own for info in infos)
+    """Return an execution's objects that nothing reaches; its record and log go with the last."""
+    own = (keys.execution_key(execution), keys.log_key(execution))
+    dead = [info for info in infos if info.key not in own and hash(info.key) not in reached]
+    is_all_dead = len(dead) == sum(info.key not in own for info in infos)
     return infos if is_all_dead else dead

@@ -1,0 +1,313 @@
+"""The inputs of a step: brought to this machine, laid out, and described file by file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prefect_datasets.core.cache.cache import Cache, Selection
+from prefect_datasets.core.errors import DatasetError, InvalidInputError
+from prefect_datasets.core.resolve.input_folder import FolderMode, populate
+from prefect_datasets.core.resolve.inputs import resolve_input
+from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay_out, unchanged
+from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
+from prefect_datasets.core.versions import catalog
+from prefect_datasets.valohai.config_files import InputFile
+from prefect_datasets.valohai.data import bring_data
+from prefect_datasets.valohai.urls import object_url, understood
+
+if TYPE_CHECKING:
+    from prefect_datasets.core.progress import Progress
+    from prefect_datasets.core.resolve.objects import Objects
+    from prefect_datasets.core.resolve.resolve import Tree
+    from prefect_datasets.core.store import Store
+    from prefect_datasets.valohai.plan import InputPlan
+
+Pin = Callable[[str], str]
+_COLUMNS = ("path", "size", "sha256", "datum", "url", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """An input on this machine.
+
+    Attributes:
+        name: Its name.
+        folder: The folder with its files; read-only trees of the cache, or the run's own.
+        uris: What it was brought from, aliases and `latest` resolved.
+        files: Its files, as the step sees them.
+        n_fetched_bytes: Bytes that were fetched for it now.
+    """
+
+    name: str
+    folder: Path
+    uris: tuple[str, ...]
+    files: tuple[InputFile, ...]
+    n_fetched_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files of one URI, or of all the datums among the URIs.
+
+    Attributes:
+        label: What it is, for errors.
+        uris: The URIs, resolved.
+        folder: A folder with the files.
+        paths: For each file its path in `folder`, and what it shall be in the input.
+        files: For each file, in the same order, what is known of it; names and paths are not yet.
+        n_fetched_bytes: Bytes that were fetched for it now.
+        is_laid_out: Whether `folder` is what the input shall be.
+    """
+
+    label: str
+    uris: tuple[str, ...]
+    folder: Path
+    paths: Mapping[str, str]
+    files: tuple[InputFile, ...]
+    n_fetched_bytes: int
+    is_laid_out: bool
+
+
+def bring_input(
+    plan: InputPlan,
+    *,
+    store: Store,
+    cache: Cache,
+    target: Path,
+    place: str,
+    folder_mode: FolderMode | Literal["mount"],
+    progress: Progress,
+) -> StepInput:
+    """Make an input available.
+
+    Args:
+        plan: The input.
+        store: Where versions and datums are.
+        cache: Where trees are kept.
+        target: The input's own folder, there and empty; filled where no tree can serve as it is.
+        place: Where the step sees the folder.
+        folder_mode: `mount` if the step can be shown any folder at `place`; else how files get into
+            `target`.
+        progress: Is told.
+
+    Raises:
+        InvalidInputError: A URI has no known form, or two files would be one.
+        DatasetError: As `resolve_input` does.
+    """
+    if not plan.uris:
+        return StepInput(plan.name, target, (), ())
+    uris = dict.fromkeys(_pinned(understood(uri), store) for uri in plan.uris)
+    sources = _sources(list(uris), plan, store, cache, progress)
+    sources = _renamed(sources, plan.filename)
+    _check_apart(plan.name, sources)
+    folder = target
+    if folder_mode == "mount" and len(sources) == 1 and sources[0].is_laid_out:
+        folder = sources[0].folder
+    else:
+        mode = "hardlink" if folder_mode == "mount" else folder_mode
+        populate(target, [(source.folder, source.paths) for source in sources], mode)
+    return StepInput(
+        name=plan.name,
+        folder=folder,
+        uris=tuple(uri for source in sources for uri in source.uris),
+        files=tuple(file for source in sources for file in _placed(source, place)),
+        n_fetched_bytes=sum(source.n_fetched_bytes for source in sources),
+    )
+
+
+def _pinned(uri: str, store: Store) -> str:
+    """Return the version that an alias or `latest` stands for now; what else it is, as it is."""
+    return str(catalog.find(store, DatasetUri.parse(uri)).uri) if is_dataset_uri(uri) else uri
+
+
+def _sources(
+    uris: Sequence[str], plan: InputPlan, store: Store, cache: Cache, progress: Progress
+) -> list[Source]:
+    """Bring each URI, datums all at once, in the order of the first of them."""
+    sources: list[Source] = []
+    data = [uri for uri in uris if uri.startswith("datum://")]
+    for uri in uris:
+        if is_dataset_uri(uri):
+            sources.append(_version(uri, plan.keep_directories, store, cache, progress))
+        elif uri not in data:
+            sources.append(_url(uri, plan.keep_directories or "none", store, cache, progress))
+        elif uri == data[0]:
+            sources.append(_data(data, plan.keep_directories or "none", store, cache, progress))
+    return sources
+
+
+# -- versions ------------------------------------------------------------------------------------
+
+
+def _version(
+    uri: str, keep: KeepDirectories | None, store: Store, cache: Cache, progress: Progress
+) -> Source:
+    keep = keep or _layout_of(DatasetUri.parse(uri), store)
+    resolved = resolve_input(
+        [uri], store=store, cache=cache, keep_directories=keep, progress=progress
+    )
+    (tree,) = resolved.trees
+    rows = _rows(tree, cache)
+    place = base_name if keep == "none" else unchanged
+    paths: list[str] = rows["path"].to_pylist()
+    # A flat view has its files under their new names.
+    there = {place(path): place(path) for path in paths}
+    return Source(
+        label=uri,
+        uris=(uri,),
+        folder=resolved.path,
+        paths=there,
+        files=tuple(_described(row, uri, store) for row in rows.to_pylist()),
+        n_fetched_bytes=resolved.n_fetched_bytes,
+        is_laid_out=True,
+    )
+
+
+def _layout_of(uri: DatasetUri, store: Store) -> KeepDirectories:
+    """Return the layout where the file names none: as the version was published.
+
+    One that was published with packages keeps its folders. Packages that were made later change
+    nothing: they are not in its own record.
+    """
+    record = catalog.read_record(store, uri)
+    return "full" if record is not None and record.is_packaged else "none"
+
+
+def _rows(tree: Tree, cache: Cache) -> pa.Table:
+    folder = cache.version(tree.uri, tree.digest, Selection()).parts
+    names = sorted(folder.glob("*.parquet"), key=lambda path: int(path.stem))
+    tables = [pq.read_table(name, columns=list(_COLUMNS)) for name in names]
+    return pa.concat_tables(tables)
+
+
+def _described(row: Mapping[str, Any], version: str, store: Store) -> InputFile:
+    properties: dict[str, Any] = {}
+    with suppress(ValueError, TypeError):
+        properties = json.loads(row["metadata"] or "{}")
+    return InputFile(
+        name=row["path"],
+        path="",
+        n_bytes=row["size"],
+        uri=f"datum://{row['datum']}",
+        datum=row["datum"],
+        storage_uri=store.url_of(row["url"]) if row["url"] else "",
+        checksums={"sha256": row["sha256"].hex()},
+        metadata={**properties, "valohai.dataset-versions": [version]},
+    )
+
+
+# -- plain URLs ----------------------------------------------------------------------------------
+
+
+def _url(uri: str, keep: KeepDirectories, store: Store, cache: Cache, progress: Progress) -> Source:
+    resolved = resolve_input(
+        [uri], store=store, cache=cache, keep_directories=keep, progress=progress
+    )
+    (found,) = resolved.objects
+    place = {"full": unchanged, "none": base_name, "suffix": partial(_below, found.folder)}[keep]
+    paths = _walk(found)
+    files = tuple(
+        InputFile(
+            name=path,
+            path="",
+            n_bytes=n_bytes,
+            uri=object_url(uri, path),
+            storage_uri=object_url(uri, path),
+        )
+        for path, n_bytes in paths
+    )
+    return Source(
+        label=uri,
+        uris=(uri,),
+        folder=resolved.path,
+        paths={place(path): place(path) for path, _ in paths},
+        files=files,
+        n_fetched_bytes=resolved.n_fetched_bytes,
+        is_laid_out=True,
+    )
+
+
+def _below(folder: str, path: str) -> str:
+    return path.removeprefix(folder)
+
+
+def _walk(found: Objects) -> list[tuple[str, int]]:
+    """Return path and size of each file of a tree, by path."""
+    files = (file for file in found.path.rglob("*") if file.is_file())
+    return sorted((str(file.relative_to(found.path)), file.stat().st_size) for file in files)
+
+
+# -- datums --------------------------------------------------------------------------------------
+
+
+def _data(
+    uris: Sequence[str], keep: KeepDirectories, store: Store, cache: Cache, progress: Progress
+) -> Source:
+    data = bring_data([DatumUri.parse(uri) for uri in uris], store, cache, progress)
+    place = base_name if keep == "none" else unchanged
+    files = tuple(
+        InputFile(
+            name=datum.file.path,
+            path="",
+            n_bytes=datum.file.stored.length,
+            uri=f"datum://{datum.file.id}",
+            datum=datum.file.id,
+            storage_uri=store.url_of(datum.file.stored.key),
+            checksums={"sha256": datum.file.sha256.hex()} if datum.file.sha256 else {},
+        )
+        for datum in data.files
+    )
+    return Source(
+        label=uris[0] if len(uris) == 1 else f"{len(uris)} datums",
+        uris=tuple(file.uri for file in files),
+        folder=data.folder,
+        paths={datum.path: place(datum.file.path) for datum in data.files},
+        files=files,
+        n_fetched_bytes=data.n_fetched_bytes,
+        is_laid_out=False,
+    )
+
+
+# -- together ------------------------------------------------------------------------------------
+
+
+def _renamed(sources: list[Source], filename: str | None) -> list[Source]:
+    """Give the only file the name that the input asks for; ignored where there are several."""
+    if filename is None or sum(len(source.paths) for source in sources) != 1:
+        return sources
+    (source,) = (each for each in sources if each.paths)
+    (path,) = source.paths
+    return [replace(source, paths={path: filename}, is_laid_out=path == filename)]
+
+
+def _check_apart(name: str, sources: Sequence[Source]) -> None:
+    """Raise `InvalidInputError` where two files would be one; both are named."""
+    if len(sources) == 1 and sources[0].is_laid_out:
+        return
+    labelled = [
+        (f"{file.uri} {file.name}".strip() if len(source.uris) > 1 else source.label, path, placed)
+        for source in sources
+        for (path, placed), file in zip(source.paths.items(), source.files, strict=True)
+    ]
+    try:
+        lay_out(
+            [(label, [path], lambda _, placed=placed: placed) for label, path, placed in labelled]
+        )
+    except DatasetError as error:
+        raise InvalidInputError(
+            f"Input {name!r}: {error.message}", subject=error.subject, hint=error.hint
+        ) from error
+
+
+def _placed(source: Source, place: str) -> list[InputFile]:
+    pairs = zip(source.paths.values(), source.files, strict=True)
+    return [replace(file, name=name, path=f"{place}/{name}") for name, file in pairs]

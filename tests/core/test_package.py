@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.core.format import package
+from prefect_datasets.core.format import local_header, package
 
 from . import zips
 
@@ -75,9 +75,9 @@ def test_columns_may_be_chunked_and_sliced() -> None:
 def test_headers_are_packed_in_place() -> None:
     buffer = bytearray(b"?" * 200)
     for size in (7, LIMIT):
-        end = package.pack_header_into(buffer, 10, b"a/b", size, 99)
-        assert buffer[10:end] == package.local_header(b"a/b", size, 99)
-        assert end - 10 == package.local_header_bytes(b"a/b", size)
+        end = local_header.pack_header_into(buffer, 10, b"a/b", size, 99)
+        assert buffer[10:end] == local_header.local_header(b"a/b", size, 99)
+        assert end - 10 == local_header.local_header_bytes(b"a/b", size)
     assert buffer[:10] == b"?" * 10
     assert buffer[end:] == b"?" * (200 - end)
 
@@ -102,7 +102,7 @@ def test_large_members_and_far_ones(size: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("offset", [LIMIT - 1, LIMIT])
 def test_the_offset_that_needs_zip64_is_exact(offset: int, tmp_path: Path) -> None:
-    size = offset - package.local_header_bytes(b"large", 0)
+    size = offset - local_header.local_header_bytes(b"large", 0)
     file = _sparse(tmp_path, ["large", "small"], [size, 5])
     with zipfile.ZipFile(file) as reader:
         assert reader.getinfo("small").header_offset == offset
@@ -198,7 +198,7 @@ def test_a_million_members_are_laid_out_at_once(tmp_path: Path) -> None:
     n_files = 1_000_000
     paths = pa.array([f"{n:07d}" for n in range(n_files)])
     plan = package.layout(paths, np.full(n_files, 10_240))
-    header_bytes = package.local_header_bytes(b"0000000", 10_240)
+    header_bytes = local_header.local_header_bytes(b"0000000", 10_240)
     assert plan.header_offsets[-1] == (n_files - 1) * (header_bytes + 10_240)
     assert plan.directory_offset == n_files * (header_bytes + 10_240)
 
@@ -213,7 +213,7 @@ def _sparse(folder: Path, paths: list[str], sizes: list[int]) -> Path:
         rows = zip(paths, sizes, crc32s, plan.header_offsets.tolist(), strict=True)
         for path, size, crc32, offset in rows:
             out.seek(offset)
-            out.write(package.local_header(path.encode(), size, crc32))
+            out.write(local_header.local_header(path.encode(), size, crc32))
         out.write(last)
         assert out.tell() == plan.directory_offset
         out.write(package.directory(pa.array(paths), sizes, crc32s, plan.header_offsets))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import IntegrityError
-from prefect_datasets.core.format import package, zip_directory, zip_reader
+from prefect_datasets.core.format import local_header, package, zip_directory, zip_reader
 
 from . import zips
 
@@ -146,9 +146,9 @@ def test_a_large_member_is_read(tmp_path: Path) -> None:
     paths, sizes, crc32s = pa.array(["large", "small"]), [size, 5], [0, zlib.crc32(b"after")]
     plan = package.layout(paths, sizes)
     with file.open("wb") as out:
-        out.write(package.local_header(b"large", size, 0))
+        out.write(local_header.local_header(b"large", size, 0))
         out.seek(plan.header_offsets[1])
-        out.write(package.local_header(b"small", 5, crc32s[1]) + b"after")
+        out.write(local_header.local_header(b"small", 5, crc32s[1]) + b"after")
         out.write(package.directory(paths, sizes, crc32s, plan.header_offsets))
     with file.open("rb") as stored:
 

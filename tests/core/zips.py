@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-from prefect_datasets.core.format import package
+from prefect_datasets.core.format import local_header, package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ def build(contents: Files) -> bytes:
     plan = package.layout(paths, sizes)
     out = bytearray()
     for path, data in contents.items():
-        out += package.local_header(path.encode(), len(data), zlib.crc32(data)) + data
+        out += local_header.local_header(path.encode(), len(data), zlib.crc32(data)) + data
     out += package.directory(paths, sizes, crc32s, plan.header_offsets)
     assert len(out) == plan.n_bytes
     return bytes(out)

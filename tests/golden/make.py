@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from prefect_datasets.core.format import keys
-from prefect_datasets.core.format.package import directory, layout, local_header
+from prefect_datasets.core.format.local_header import local_header
+from prefect_datasets.core.format.package import directory, layout
 from prefect_datasets.core.format.record import (
     AliasRecord,
     Package,

@@ -13,7 +13,6 @@ copied from one package to another as it is.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +23,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.format.local_header import (
+    LOCAL_BYTES,
+    LOCAL_ZIP64_FIELD,
+    MIDNIGHT,
+    NEEDS_STORED,
+    NEEDS_ZIP64,
+    ON_1980_01_01,
+    local_header_bytes,
+)
+from prefect_datasets.core.format.zip_entry import ENTRY
 from prefect_datasets.core.format.zip_fields import (
     ALL_ONES_16,
     ALL_ONES_32,
     END,
-    ENTRY,
-    LOCAL_HEADER,
     STORED,
     UTF8_NAME,
     ZIP64_END,
@@ -43,19 +50,8 @@ Strings = pa.Array | pa.ChunkedArray
 
 MAX_NAME_BYTES = 0xFFFF
 
-_NEEDS_STORED = 10
-_NEEDS_ZIP64 = 45
-_MADE_BY = 3 << 8 | _NEEDS_ZIP64  # Unix
-_MIDNIGHT, _1980_01_01 = 0, 1 << 5 | 1
+_MADE_BY = 3 << 8 | NEEDS_ZIP64  # Unix
 _REGULAR_0644 = 0o100644 << 16
-
-_LOCAL_BYTES = LOCAL_HEADER.size
-_LOCAL = struct.Struct("<14s3I2H")
-_LOCAL_START = struct.pack("<4s5H", b"PK\3\4", _NEEDS_STORED, UTF8_NAME, STORED, 0, _1980_01_01)
-_LOCAL_ZIP64_START = struct.pack(
-    "<4s5H", b"PK\3\4", _NEEDS_ZIP64, UTF8_NAME, STORED, 0, _1980_01_01
-)
-_LOCAL_ZIP64_FIELD = struct.Struct("<2H2Q")
 
 _EXTRA_START = np.dtype([("id", "<u2"), ("n_bytes", "<u2")])
 # Members per piece of the directory: a few MB.
@@ -88,7 +84,7 @@ def layout(paths: Strings, sizes: Integers) -> Layout:
     n_bytes = _int64s(sizes)
     names = _name_lengths(paths)
     large = n_bytes >= ALL_ONES_32
-    headers = _LOCAL_BYTES + names + large * _LOCAL_ZIP64_FIELD.size
+    headers = LOCAL_BYTES + names + large * LOCAL_ZIP64_FIELD.size
     ends = np.cumsum(headers + n_bytes, dtype=np.int64)
     header_offsets = np.zeros(len(ends), dtype=np.int64)
     header_offsets[1:] = ends[:-1]
@@ -101,44 +97,6 @@ def layout(paths: Strings, sizes: Integers) -> Layout:
         directory_offset=directory_offset,
         n_bytes=directory_offset + directory_bytes + len(end),
     )
-
-
-def local_header(path: bytes, size: int, crc32: int) -> bytes:
-    """Return what stands before the content of the member `path` (UTF-8)."""
-    buffer = bytearray(local_header_bytes(path, size))
-    pack_header_into(buffer, 0, path, size, crc32)
-    return bytes(buffer)
-
-
-def local_header_bytes(path: bytes, size: int) -> int:
-    """Return how long the local header of such a member is."""
-    return _LOCAL_BYTES + len(path) + (_LOCAL_ZIP64_FIELD.size if size >= ALL_ONES_32 else 0)
-
-
-def pack_header_into(
-    buffer: bytearray | memoryview, offset: int, path: bytes, size: int, crc32: int
-) -> int:
-    """Write a local header into `buffer` at `offset` and return where it ends."""
-    start = offset + _LOCAL_BYTES
-    end = start + len(path)
-    if size < ALL_ONES_32:
-        _LOCAL.pack_into(buffer, offset, _LOCAL_START, crc32, size, size, len(path), 0)
-        buffer[start:end] = path
-        return end
-    extra = _LOCAL_ZIP64_FIELD
-    _LOCAL.pack_into(
-        buffer,
-        offset,
-        _LOCAL_ZIP64_START,
-        crc32,
-        ALL_ONES_32,
-        ALL_ONES_32,
-        len(path),
-        extra.size,
-    )
-    buffer[start:end] = path
-    extra.pack_into(buffer, end, ZIP64_FIELD, extra.size - 4, size, size)
-    return end + extra.size
 
 
 def directory(paths: Strings, sizes: Integers, crc32s: Integers, header_offsets: Integers) -> bytes:
@@ -176,11 +134,11 @@ def _entries(
     entries = np.zeros(len(names), dtype=ENTRY)
     entries["signature"] = b"PK\1\2"
     entries["made_by"] = _MADE_BY
-    entries["needs"] = np.where(large | far, _NEEDS_ZIP64, _NEEDS_STORED)
+    entries["needs"] = np.where(large | far, NEEDS_ZIP64, NEEDS_STORED)
     entries["flags"] = UTF8_NAME
     entries["method"] = STORED
-    entries["time"] = _MIDNIGHT
-    entries["date"] = _1980_01_01
+    entries["time"] = MIDNIGHT
+    entries["date"] = ON_1980_01_01
     entries["crc32"] = crc32s
     entries["stored_size"] = entries["size"] = np.minimum(sizes, ALL_ONES_32)
     entries["name_bytes"] = lengths
@@ -246,7 +204,7 @@ def _end_records(n_members: int, directory_offset: int, directory_bytes: int) ->
         b"PK\6\6",
         ZIP64_END.size - 12,
         _MADE_BY,
-        _NEEDS_ZIP64,
+        NEEDS_ZIP64,
         0,
         0,
         n_members,

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_datasets.core.format.tables import is_unsafe, path_faults
+from prefect_datasets.core.format.zip_entry import ENTRY
 from prefect_datasets.core.format.zip_fields import (
     ALL_ONES_16,
     ALL_ONES_32,
     DEFLATED,
     END,
-    ENTRY,
     LOCAL_HEADER,
     STORED,
     UNICODE_NAME_FIELD,

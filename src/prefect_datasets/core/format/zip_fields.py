@@ -1,12 +1,13 @@
-"""The fixed records of a zip, as its specification (PKWARE's APPNOTE) lays them out."""
+"""The fixed records of a zip, as its specification (PKWARE's APPNOTE) lays them out.
+
+Light to import: the processes that pack need it, and neither numpy nor Arrow.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,27 +20,6 @@ STORED, DEFLATED = 0, 8
 UTF8_NAME = 1 << 11
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-ENTRY = np.dtype(
-    [
-        ("signature", "S4"),
-        ("made_by", "<u2"),
-        ("needs", "<u2"),
-        ("flags", "<u2"),
-        ("method", "<u2"),
-        ("time", "<u2"),
-        ("date", "<u2"),
-        ("crc32", "<u4"),
-        ("stored_size", "<u4"),
-        ("size", "<u4"),
-        ("name_bytes", "<u2"),
-        ("extra_bytes", "<u2"),
-        ("comment_bytes", "<u2"),
-        ("disk", "<u2"),
-        ("internal", "<u2"),
-        ("external", "<u4"),
-        ("offset", "<u4"),
-    ]
-)
 ZIP64_END = struct.Struct("<4sQ2H2I4Q")
 ZIP64_LOCATOR = struct.Struct("<4sIQI")
 END = struct.Struct("<4s4H2IH")

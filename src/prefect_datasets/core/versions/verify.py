@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from prefect_datasets.core.errors import DatasetError, IntegrityError, NotFoundError
 from prefect_datasets.core.format import keys, parts
-from prefect_datasets.core.format.package import directory, layout, local_header
+from prefect_datasets.core.format.local_header import local_header
+from prefect_datasets.core.format.package import directory, layout
 from prefect_datasets.core.format.rows import ROWS, files_digest
 from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.publish.pack import store_part

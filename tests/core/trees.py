@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect_datasets.core.store import Range
+from prefect_datasets.core.store.base import Reader
 from prefect_datasets.core.store.local import LocalStore
 
 
@@ -35,6 +36,9 @@ class CountingStore(LocalStore):
         if key in self.fail:
             raise self.fail[key]
         return super().read_range(key, start, length)
+
+    def reader(self) -> Reader:
+        return Reader(self)
 
     def read_many(self, ranges: Sequence[Range]) -> list[memoryview]:
         return [self.read_range(*item) for item in ranges]

@@ -137,6 +137,31 @@ class StoreContract:
             assert isinstance(got, memoryview)
             assert got == data[start : start + length]
 
+    def test_a_reader_fills_a_buffer(self, store: Store) -> None:
+        data = spread(100_000)
+        store.write("key", data)
+        store.write("a b/é+%", data[::-1])
+        buffer = memoryview(bytearray(100_000))
+        with store.reader() as reader:
+            for start, length in ((0, 100_000), (99_999, 1), (500, 70_000), (10, 0)):
+                reader.read_into("key", start, buffer[:length])
+                assert buffer[:length] == data[start : start + length]
+                reader.read_into("a b/é+%", start, buffer[:length])
+                assert buffer[:length] == data[::-1][start : start + length]
+
+    def test_a_reader_fails_as_the_store_does(self, store: Store) -> None:
+        store.write("key", b"0123456789")
+        with store.reader() as reader:
+            with pytest.raises(NotFoundError, match=r"No such object: .*no/such"):
+                reader.read_into("no/such", 0, memoryview(bytearray(4)))
+            for start in (0, 9, 10, 1000):
+                with pytest.raises(IntegrityError, match="ends early"):
+                    reader.read_into("key", start, memoryview(bytearray(11)))
+            store.write("key", b"abcdefghij")
+            buffer = memoryview(bytearray(5))
+            reader.read_into("key", 5, buffer)
+            assert buffer == b"fghij"
+
     @pytest.mark.parametrize("start", [0, 5, 9, 10, 1000])
     def test_a_range_beyond_the_end_is_an_error(self, store: Store, start: int) -> None:
         store.write("key", b"0123456789")

@@ -58,6 +58,18 @@ class TestOnce:
         assert store.read_range("key", 1000, 200_000) == data[1000:201_000]
         assert rule.hits == 1
 
+    @pytest.mark.parametrize("action", ["refuse", "reset", "truncate"])
+    def test_read_into(self, store: Store, proxy: FaultProxy, action: str) -> None:
+        data = spread(300_000)
+        store.write("key", data)
+        buffer = memoryview(bytearray(200_000))
+        with store.reader() as reader:
+            for start in range(0, 100_000, 20_000):  # a reader that gave up goes on all the same
+                rule = proxy.fail("GET", action, path="/key")  # type: ignore[arg-type]
+                reader.read_into("key", start, buffer)
+                assert buffer == data[start : start + 200_000]
+                assert rule.hits == 1
+
     @pytest.mark.parametrize("action", ["refuse", "reset", "lost_reply"])
     def test_write(self, store: Store, proxy: FaultProxy, action: str) -> None:
         rule = proxy.fail("PUT", action, path="/key")  # type: ignore[arg-type]

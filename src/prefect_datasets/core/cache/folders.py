@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,10 +25,12 @@ class Folders:
     Args:
         root: The tree; exists.
         make: Make folders that are missing.
+        made: Gets the paths of those that were made.
     """
 
-    def __init__(self, root: Path, *, make: bool = False) -> None:
+    def __init__(self, root: Path, *, make: bool = False, made: set[str] | None = None) -> None:
         self._make = make
+        self._made: set[str] = set() if made is None else made
         self._root = os.open(root, _OPEN)
         self._open: dict[str, int] = {}
 
@@ -70,6 +73,7 @@ class Folders:
     def _mkdir(self, folder: str) -> None:
         try:
             os.mkdir(folder, 0o755, dir_fd=self._root)
+            self._made.add(folder)
         except FileExistsError:  # another thread was first
             return
         except FileNotFoundError:
@@ -115,7 +119,12 @@ def no_space(what: str, root: Path) -> NoSpaceError:
     )
 
 
-def lock_folders(root: Path) -> None:
-    """Make the folders of a finished tree read-only."""
+def lock_folders(root: Path, made: Iterable[str] | None = None) -> None:
+    """Make the folders of a finished tree read-only; `made` are all there are, if it is known."""
+    if made is not None:
+        with Folders(root) as folders:
+            for folder in ("", *made):
+                os.fchmod(folders.get(folder), 0o555)
+        return
     for _, _, _, handle in os.fwalk(root, follow_symlinks=False):
         os.fchmod(handle, 0o555)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from prefect_datasets.core.cache import attempt as attempts
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import Ready, Selection
-from prefect_datasets.core.cache.folders import lock_folders
+from prefect_datasets.core.cache.folders import Folders, lock_folders
 from prefect_datasets.core.columns import Int64s, digest_matrix, pick, take
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.reads import LOCAL, CostModel, Fetch, Large, Read
@@ -119,13 +119,13 @@ def fetch_tasks(
 
 
 def _run_piece(file: LargeFile, piece: tuple[int, int], hands: Hands) -> None:
-    file.run(piece, hands.target)
+    file.run(piece, hands)
 
 
 def _run_job(
     fetcher: Fetcher, members: Members, plan: Fetch, job: tuple[Read, ...], hands: Hands
 ) -> None:
-    fetcher.run(members, plan, job, hands.target)
+    fetcher.run(members, plan, job, hands)
 
 
 class _Making:
@@ -157,6 +157,7 @@ class _Making:
             elsewhere=[left.folder / "parts" for left in self._leftovers]
             + [source.tables for source in self._sources if source.is_same(record)],
         )
+        self._made: set[str] = set()
         self._lock = threading.Lock()
         self._n_linked_files = 0
         self._n_files = 0
@@ -180,10 +181,10 @@ class _Making:
         most = (record.n_bytes, record.n_files)
         make_room(self._attempt.cache, str(record.uri), most, self._needs)
         self._progress.start("fetching", n_files=record.n_files, n_bytes=record.n_bytes)
-        tool = partial(Hands, self._attempt.files)
+        tool = partial(Hands, self._attempt.files, self._fetcher.store, made=self._made)
         work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
         self._check_selection()
-        lock_folders(self._attempt.files)
+        lock_folders(self._attempt.files, self._made)
         return Ready(
             uri=str(record.uri),
             digest=record.digest,
@@ -303,21 +304,20 @@ class _Making:
         path = members.path(place.row)
         for left in self._leftovers:
             pieces = left.done.pieces.get((members.part, place.row))
-            if pieces and left.is_dead and _take_over(left, self._attempt.files, path):
+            if pieces and left.is_dead and self._take_over(left, path):
                 for start, length in pieces:
                     self._attempt.note_piece(members.part, place.row, start, length)
                 return pieces
         return set()
 
-
-def _take_over(left: Leftover, files: Path, path: str) -> bool:
-    target = files / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        (left.folder / "files" / path).rename(target)
-    except OSError:
-        return False
-    return True
+    def _take_over(self, left: Leftover, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        with Folders(self._attempt.files, make=True, made=self._made) as folders:
+            try:
+                os.rename(left.folder / "files" / path, name, dst_dir_fd=folders.get(folder))
+            except OSError:
+                return False
+        return True
 
 
 def _without(rows: Int64s, links: list[Link]) -> Int64s:

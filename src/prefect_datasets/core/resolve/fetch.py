@@ -30,8 +30,8 @@ from prefect_datasets.core.store.base import Range
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.attempt import Attempt
-    from prefect_datasets.core.cache.folders import Folders
     from prefect_datasets.core.progress import Progress
+    from prefect_datasets.core.resolve.hands import Hands
     from prefect_datasets.core.store import Store
 
 # What a second try, or the other copy, may heal.
@@ -151,21 +151,21 @@ class Fetcher:
         self._lock = threading.Lock()
         self._warned: set[str] = set()
 
-    def run(self, members: Members, plan: Fetch, job: tuple[Read, ...], folders: Folders) -> None:
+    def run(self, members: Members, plan: Fetch, job: tuple[Read, ...], hands: Hands) -> None:
         """Do the reads of one job and write their files."""
         first, end = job[0].first, job[-1].end
         rows = plan.order[first:end]
         begins = np.repeat([read.start for read in job], [read.end - read.first for read in job])
         contents = members.contents(rows, plan.starts[first:end] - begins)
         failed: list[Int64s] = []
-        for read, buffer in zip(job, self._try_reads(job), strict=True):
+        for read, buffer in zip(job, self._try_reads(job, hands), strict=True):
             here = slice(read.first - first, read.end - first)
             if buffer is None:
                 failed.append(rows[here])
-            elif bad := write_files(contents[here], buffer, folders, self.attempt.files):
+            elif bad := write_files(contents[here], buffer, hands.target, self.attempt.files):
                 failed.append(rows[here][bad])
         if failed:
-            self.heal(members, np.concatenate(failed), job[0].key, folders)
+            self.heal(members, np.concatenate(failed), job[0].key, hands)
         self.done(members, rows)
 
     def done(self, members: Members, rows: Int64s) -> None:
@@ -173,11 +173,11 @@ class Fetcher:
         self.attempt.note_rows(members.part, ranges_of(np.sort(rows)))
         self.progress.advance(n_files=len(rows), n_bytes=int(members.sizes[rows].sum()))
 
-    def read(self, ranges: Sequence[Range]) -> list[memoryview]:
-        """Read ranges, several at once if there are several."""
+    def read(self, ranges: Sequence[Range], hands: Hands) -> list[memoryview]:
+        """Read ranges, several at once if there are several; one is good until the next call."""
         wanted = [item for item in ranges if item.length]
         if len(wanted) == 1:
-            found = [self.store.read_range(*wanted[0])]
+            found = [hands.read(wanted[0])]
         else:
             found = self.store.read_many(wanted) if wanted else []
         with self._lock:
@@ -185,10 +185,10 @@ class Fetcher:
         buffers = iter(found)
         return [next(buffers) if item.length else memoryview(b"") for item in ranges]
 
-    def _try_reads(self, job: tuple[Read, ...]) -> Sequence[memoryview | None]:
+    def _try_reads(self, job: tuple[Read, ...], hands: Hands) -> Sequence[memoryview | None]:
         """Return the bytes of each read, or None for all where one of them failed."""
         try:
-            return self.read([Range(read.key, read.start, read.length) for read in job])
+            return self.read([Range(read.key, read.start, read.length) for read in job], hands)
         except AccessDeniedError:
             raise
         except HEALABLE:
@@ -196,7 +196,7 @@ class Fetcher:
 
     # -- what went wrong --------------------------------------------------------------------
 
-    def heal(self, members: Members, rows: Int64s, key: str, folders: Folders) -> None:
+    def heal(self, members: Members, rows: Int64s, key: str, hands: Hands) -> None:
         """Read files once more, and then from their own objects.
 
         Raises:
@@ -204,10 +204,10 @@ class Fetcher:
             StoreError: The store could not be asked.
         """
         self.warn_once(key, f"Damaged or missing bytes in {key}: trying again, then elsewhere")
-        left, errors = self._again(members, members.packaged(rows), folders)
+        left, errors = self._again(members, members.packaged(rows), hands)
         alone = rows[members.package_of[rows] < 0]
         singles = members.single(np.concatenate((left, alone)))
-        lost, more = self._again(members, singles, folders)
+        lost, more = self._again(members, singles, hands)
         lost = np.concatenate((lost, np.setdiff1d(left, singles.rows)))
         if len(lost):
             raise self.verdict(members, lost, {**errors, **more})
@@ -221,27 +221,27 @@ class Fetcher:
             self.progress.warn(message)
 
     def _again(
-        self, members: Members, places: Places, folders: Folders
+        self, members: Members, places: Places, hands: Hands
     ) -> tuple[Int64s, dict[int, DatasetError]]:
         """Read places once more; return the rows that are still damaged, and what was said."""
         lost: list[int] = []
         errors: dict[int, DatasetError] = {}
         for which in _chunks(places, self.cost):
             some = places[which]
-            for row, found in zip(some.rows.tolist(), self._each(some), strict=True):
+            for row, found in zip(some.rows.tolist(), self._each(some, hands), strict=True):
                 if isinstance(found, DatasetError):
                     errors[row] = found
                     lost.append(row)
                 elif write_files(
                     members.contents(np.array([row]), np.zeros(1, np.int64)),
                     found,
-                    folders,
+                    hands.target,
                     self.attempt.files,
                 ):
                     lost.append(row)
         return np.array(lost, np.int64), errors
 
-    def _each(self, places: Places) -> Sequence[memoryview | DatasetError]:
+    def _each(self, places: Places, hands: Hands) -> Sequence[memoryview | DatasetError]:
         """Return each place's bytes, or why there are none; all at once where that works."""
         ranges = [
             Range(places.keys[key], start, size)
@@ -250,17 +250,17 @@ class Fetcher:
             )
         ]
         try:
-            return self.read(ranges)
+            return self.read(ranges, hands)
         except AccessDeniedError:
             raise
         except HEALABLE as error:
             if isinstance(error, NotFoundError) and len(set(places.objects.tolist())) == 1:
                 return [error] * len(ranges)  # no use in asking for each member of a lost package
-            return [self._one(item) for item in ranges]
+            return [self._one(item, hands) for item in ranges]
 
-    def _one(self, item: Range) -> memoryview | DatasetError:
+    def _one(self, item: Range, hands: Hands) -> memoryview | DatasetError:
         try:
-            return self.read([item])[0]
+            return memoryview(bytes(self.read([item], hands)[0]))
         except HEALABLE as error:
             return error
 

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from prefect_datasets.core.cache.folders import Folders
 
+if TYPE_CHECKING:
+    from prefect_datasets.core.store import Range, Store
+    from prefect_datasets.core.store.base import Reader
+
 
 class Hands:
-    """What one thread holds open: the tree it makes, and those it links from."""
+    """What one thread holds open: the tree it makes, those it links from, what it reads into.
 
-    def __init__(self, target: Path) -> None:
-        self.target = Folders(target, make=True)
+    Args:
+        target: The tree.
+        store: Where it reads; None for who only links.
+        made: Gets the folders that are made in the tree.
+    """
+
+    def __init__(
+        self, target: Path, store: Store | None = None, *, made: set[str] | None = None
+    ) -> None:
+        self.target = Folders(target, make=True, made=made)
+        self._store = store
         self._sources: dict[Path, Folders] = {}
+        self._reader: Reader | None = None
+        self._buffer = memoryview(b"")
 
     def source(self, files: Path) -> Folders:
         """Return the folders of a tree to link from."""
         if files not in self._sources:
             self._sources[files] = Folders(files)
         return self._sources[files]
+
+    def read(self, wanted: Range) -> memoryview:
+        """Return stored bytes, which are good until the next call; raises as the store does."""
+        assert self._store is not None
+        if self._reader is None:
+            self._reader = self._store.reader()
+        if len(self._buffer) < wanted.length:  # fresh memory costs as much as what comes into it
+            self._buffer = memoryview(bytearray(wanted.length))
+        data = self._buffer[: wanted.length]
+        self._reader.read_into(wanted.key, wanted.start, data)
+        return data
 
     def __enter__(self) -> Self:
         return self
@@ -33,3 +59,5 @@ class Hands:
     ) -> None:
         for folders in (self.target, *self._sources.values()):
             folders.close()
+        if self._reader is not None:
+            self._reader.close()

@@ -19,8 +19,8 @@ from prefect_datasets.core.resolve.write_files import write_at
 from prefect_datasets.core.store.base import Range
 
 if TYPE_CHECKING:
-    from prefect_datasets.core.cache.folders import Folders
     from prefect_datasets.core.resolve.fetch import Fetcher, Members
+    from prefect_datasets.core.resolve.hands import Hands
 
 Piece = tuple[int, int]
 
@@ -83,24 +83,24 @@ class LargeFile:
         for start in range(0, self._place.n_bytes, step):
             yield start, min(step, self._place.n_bytes - start)
 
-    def run(self, piece: Piece, folders: Folders) -> None:
+    def run(self, piece: Piece, hands: Hands) -> None:
         """Fetch one piece; the last one to end completes the file."""
         try:
-            data = self._obtain(self._open(folders), piece)
+            data = self._obtain(self._open(hands), piece, hands)
             self._hash(piece, data)
             del data
             if self._is_last():
-                self._complete()
+                self._complete(hands)
         except BaseException:
             self._break()
             raise
 
-    def _open(self, folders: Folders) -> int:
+    def _open(self, hands: Hands) -> int:
         with self._changed:
             if self._handle is None:
                 folder, _, name = self._path.rpartition("/")
                 try:
-                    parent = folders.get(folder)
+                    parent = hands.target.get(folder)
                     self._handle = os.open(name, _LARGE_FILE, 0o644, dir_fd=parent)
                 except FileNotFoundError:
                     raise
@@ -108,14 +108,14 @@ class LargeFile:
                     raise self._explain(error) from error
             return self._handle
 
-    def _obtain(self, handle: int, piece: Piece) -> memoryview | None:
+    def _obtain(self, handle: int, piece: Piece, hands: Hands) -> memoryview | None:
         """Return a piece's bytes, which are in the file then; None where they can't be read."""
         start, length = piece
         if piece in self._have:
             return memoryview(os.pread(handle, length, start))
         place = self._place
         try:
-            data = self._fetcher.read([Range(place.key, place.start + start, length)])[0]
+            data = self._fetcher.read([Range(place.key, place.start + start, length)], hands)[0]
         except AccessDeniedError:
             raise
         except HEALABLE as error:
@@ -157,11 +157,11 @@ class LargeFile:
             self._left -= 1
             return self._left == 0
 
-    def _complete(self) -> None:
+    def _complete(self, hands: Hands) -> None:
         assert self._handle is not None
         row = self._place.row
         if self._is_broken or not self._sums.match(self._members, row):
-            self._heal(self._handle)
+            self._heal(self._handle, hands)
         os.ftruncate(self._handle, self._place.n_bytes)
         os.fchmod(self._handle, 0o444)
         os.close(self._handle)
@@ -169,7 +169,7 @@ class LargeFile:
         self._fetcher.attempt.note_rows(self._members.part, [(row, row + 1)])
         self._fetcher.progress.advance(n_files=1, n_bytes=0)
 
-    def _heal(self, handle: int) -> None:
+    def _heal(self, handle: int, hands: Hands) -> None:
         """Fetch the whole file again, and then from its own object."""
         place = self._place
         warning = f"Damaged or missing bytes in {place.key}: trying again, then elsewhere"
@@ -177,15 +177,15 @@ class LargeFile:
         rows = np.array([place.row], np.int64)
         own = self._members.single(rows).keys
         sources = [(place.key, place.start), *((key, 0) for key in own if key != place.key)]
-        if not any(self._copy(handle, key, start) for key, start in sources):
+        if not any(self._copy(handle, key, start, hands) for key, start in sources):
             errors = {place.row: self._error} if self._error else {}
             raise self._fetcher.verdict(self._members, rows, errors)
 
-    def _copy(self, handle: int, key: str, base: int) -> bool:
+    def _copy(self, handle: int, key: str, base: int, hands: Hands) -> bool:
         sums = _Sums()
         try:
             for start, length in self.pieces():
-                data = self._fetcher.read([Range(key, base + start, length)])[0]
+                data = self._fetcher.read([Range(key, base + start, length)], hands)[0]
                 self._write(handle, data, start)
                 sums.feed(data)
         except HEALABLE as error:

@@ -111,7 +111,7 @@ def _build(
     progress.start(f"fetching {listing.uri}", n_files=len(items), n_bytes=n_bytes)
     old = _linked(attempt, items)
     rows = np.array([row for row in range(len(items)) if row not in old], np.int64)
-    tool = partial(Hands, attempt.files)
+    tool = partial(Hands, attempt.files, listing.store)
     work_through(_tasks(fetcher, items, rows), n_threads=N_THREADS, tool=tool)
     body = json.dumps([asdict(item) for item in items])
     (attempt.parts / _ITEMS).write_text(body)

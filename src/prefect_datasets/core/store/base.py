@@ -113,6 +113,40 @@ class Upload(ABC):
             self.abort()
 
 
+class Reader:
+    """Fills buffers with stored bytes; one thread's own, until its block is left.
+
+    Args:
+        store: Where the bytes are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read_into(self, key: str, start: int, buffer: memoryview) -> None:
+        """Fill all of `buffer` with the bytes of an object from byte `start` on.
+
+        Raises:
+            NotFoundError: There is no such object.
+            IntegrityError: The object ends earlier.
+        """
+        buffer[:] = self._store.read_range(key, start, len(buffer))
+
+    def close(self) -> None:
+        """Give back what was held open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
 class Store(ABC):
     """A place for objects below one root.
 
@@ -179,6 +213,10 @@ class Store(ABC):
     def read_many(self, ranges: Sequence[Range]) -> list[memoryview]:
         """Return the bytes of all ranges, in their order, several requests at once."""
         return run_all(lambda wanted: self.read_range(*wanted), ranges, n_threads=self.n_threads)
+
+    def reader(self) -> Reader:
+        """Return what a thread that reads much fills its own buffer with."""
+        return Reader(self)
 
     @abstractmethod
     def info(self, key: str) -> ObjectInfo | None:

@@ -18,6 +18,7 @@ from prefect_datasets.core.errors import ConflictError
 from prefect_datasets.core.store.base import (
     ObjectInfo,
     Range,
+    Reader,
     Store,
     Upload,
     buffers_of,
@@ -25,7 +26,7 @@ from prefect_datasets.core.store.base import (
     too_short,
 )
 from prefect_datasets.core.store.keys import TEMPORARY
-from prefect_datasets.core.store.local_files import copy_range, read_at, write_at
+from prefect_datasets.core.store.local_files import copy_range, read_at, read_into, write_at
 from prefect_datasets.core.store.translate import translating
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class LocalStore(Store):
         if len(data) != length:
             raise too_short(self.url_of(key), start, length, len(data))
         return memoryview(data)
+
+    def reader(self) -> LocalReader:
+        return LocalReader(self)
 
     def info(self, key: str) -> ObjectInfo | None:
         path = self._path(key)
@@ -190,6 +194,20 @@ class LocalStore(Store):
             except OSError:
                 return
             folder = os.path.dirname(folder)
+
+
+class LocalReader(Reader):
+    """Reads without an object in between."""
+
+    def read_into(self, key: str, start: int, buffer: memoryview) -> None:
+        with translating("read", self._store, key):
+            descriptor = os.open(self._store.url_of(key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                got = read_into(descriptor, start, buffer)
+            finally:
+                os.close(descriptor)
+        if got != len(buffer):
+            raise too_short(self._store.url_of(key), start, len(buffer), got)
 
 
 class LocalUpload(Upload):

@@ -29,6 +29,14 @@ def read_at(descriptor: int, start: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
+def read_into(descriptor: int, start: int, buffer: memoryview) -> int:
+    """Fill a buffer; return how many bytes there were, less only where the file ends."""
+    done = 0
+    while done < len(buffer) and (got := os.preadv(descriptor, [buffer[done:]], start + done)):
+        done += got
+    return done
+
+
 def write_at(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
     """Write all buffers, one after the other, from `offset` on."""
     for first in range(0, len(buffers), _MAX_BUFFERS):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.core.store.base import (
     ObjectInfo,
     Range,
+    Reader,
     Store,
     Upload,
     folder_prefix,
@@ -21,6 +23,7 @@ from prefect_datasets.core.store.base import (
 from prefect_datasets.core.store.s3_obstore import FastS3, open_fast, usable_here
 from prefect_datasets.core.store.s3_options import FastPlan, plan_fast
 from prefect_datasets.core.store.s3_s3fs import S3fsS3
+from prefect_datasets.core.store.transfers import run_all
 from prefect_datasets.core.store.translate import Failure, translated, translating
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 _ODD = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 _DELETE_PAGE = 1000
 _CONFLICT_TRIES = 3
+_SIGNED_SECONDS = 3600
+# A call of obstore's has ten requests in flight: several are made at once, and one is worth it
+# from so many ranges on.
+_LEAST_RANGES, _RANGES_PER_CALL = 16, 64
 _MAX_COPY_BYTES = 5 << 30  # more than this no request of S3's copies
 
 _Data = TypeVar("_Data", bound=Sized)
@@ -83,6 +90,45 @@ class S3Store(Store):
         if len(data) != length:
             raise too_short(self.url_of(key), start, length, len(data))
         return memoryview(data)
+
+    def read_many(self, ranges: Sequence[Range]) -> list[memoryview]:
+        keys = {wanted.key for wanted in ranges}
+        if len(ranges) < _LEAST_RANGES or len(keys) > 1:
+            return super().read_many(ranges)
+        calls = max(4, -(-len(ranges) // _RANGES_PER_CALL))
+        step = -(-len(ranges) // calls)
+        chunks = [ranges[first : first + step] for first in range(0, len(ranges), step)]
+        found = run_all(self._read_ranges, chunks)
+        return [data for chunk in found for data in chunk]
+
+    def _read_ranges(self, ranges: Sequence[Range]) -> list[memoryview]:
+        """Return ranges of one object with one call, or one by one where that fails."""
+        key = ranges[0].key
+        client = self._client(key)
+        if isinstance(client, FastS3) and all(wanted.length for wanted in ranges):
+            starts = [wanted.start for wanted in ranges]
+            lengths = [wanted.length for wanted in ranges]
+            with suppress(Exception):  # the reads that follow tell which it was, and try again
+                found = client.read_ranges(self.name_of(key), starts, lengths)
+                if [len(data) for data in found] == lengths:
+                    return [memoryview(data) for data in found]
+        return [self.read_range(*wanted) for wanted in ranges]
+
+    def reader(self) -> Reader:
+        if self._fast_client() is None or not self._may_send_directly():
+            return Reader(self)
+        from prefect_datasets.core.store.s3_direct import S3Reader  # noqa: PLC0415 - see upload
+
+        return S3Reader(self, self._presigned)
+
+    def _presigned(self, key: str) -> str | None:
+        """Return an address to read an object at, or None where there is none."""
+        client, name = self._client(key), self.name_of(key)
+        if not isinstance(client, FastS3):
+            return None
+        with suppress(Exception):  # reading without it will tell
+            return client.presigned(name, _SIGNED_SECONDS)
+        return None
 
     def info(self, key: str) -> ObjectInfo | None:
         with translating("look at", self, key):

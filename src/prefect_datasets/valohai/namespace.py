@@ -29,6 +29,7 @@ _TRY_SECONDS = 30.0
 # Made anew in the namespace, or taken over with the right to write.
 _OWN = frozenset({"dev", "proc", "tmp", "valohai"})
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - each run has its own
+_HIDDEN = (*_TEMPORARY, "/dev/shm")  # noqa: S108
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _interpreter() -> list[Mount]:
     """Return what Python needs of folders that the run's own would hide."""
     here = str(Path(__file__).parent)
     needed = dict.fromkeys((sys.base_prefix, sys.prefix, here))
-    return [Mount(path, path) for path in needed if path.startswith(_TEMPORARY)]
+    return [Mount(path, path) for path in needed if path.startswith(_HIDDEN)]
 
 
 # -- commands ------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class LocalStore(Store):
             raise too_short(self.url_of(key), start, length, len(data))
         return memoryview(data)
 
-    def reader(self) -> LocalReader:
+    def reader(self) -> Reader:
         return LocalReader(self)
 
     def info(self, key: str) -> ObjectInfo | None:

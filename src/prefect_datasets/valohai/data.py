@@ -23,10 +23,12 @@ class Datum:
     """A stored file on this machine.
 
     Attributes:
+        asked: The URI it was asked for by.
         file: The stored file.
         path: Where in the folder it is.
     """
 
+    asked: str
     file: StoredFile
     path: str
 
@@ -53,8 +55,8 @@ def bring_data(uris: Sequence[DatumUri], store: Store, cache: Cache, progress: P
         NotFoundError: There is no such file or alias.
         StoreError: The store failed.
     """
-    found = {file.id: file for file in (find_datum(store, uri) for uri in uris)}
-    files = tuple(Datum(file, f"{file.id}/{file.path}") for file in found.values())
+    found = {file.id: (uri, file) for uri in uris for file in (find_datum(store, uri),)}
+    files = tuple(Datum(str(uri), file, f"{file.id}/{file.path}") for uri, file in found.values())
     items = [replace(of_datum("", datum.file, store).items[0], path=datum.path) for datum in files]
     uri = f"{uris[0]}" if len(files) == 1 else f"{uris[0]} and {len(files) - 1} more"
     listing = Listing(uri, store, tuple(sorted(items, key=lambda item: item.path.encode())), "")

@@ -175,6 +175,7 @@ def _bring(
         )
         inputs.append(found)
         progress.note(_described(found))
+        progress.brought(found)
     return tuple(inputs)
 
 
@@ -191,11 +192,10 @@ def _folder_mode(places: Places) -> Literal["mount", "hardlink", "copy"]:
 def _described(found: StepInput) -> str:
     if not found.uris:
         return f"{found.name}: empty"
-    n_bytes = sum(file.n_bytes for file in found.files)
     fetched = found.n_fetched_bytes
     how = f"downloaded, {format_bytes(fetched)}" if fetched else "from the cache"
     uris = found.uris[0] if len(found.uris) == 1 else f"{len(found.uris)} URIs"
-    return f"{found.name}: {uris}, {len(found.files):,} files, {format_bytes(n_bytes)}, {how}"
+    return f"{found.name}: {uris}, {len(found.files):,} files, {format_bytes(found.n_bytes)}, {how}"
 
 
 def _write_script(plan: StepPlan, directories: Directories, chosen: Namespace) -> tuple[str, ...]:

@@ -6,9 +6,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from prefect_datasets.core.progress import Progress
+
+if TYPE_CHECKING:
+    from prefect_datasets.valohai.step_inputs import StepInput
 
 NamespaceChoice = Literal["auto", "bubblewrap", "unshare", "plain"]
 
@@ -34,6 +37,9 @@ class Runner:
 
 class StepLog(Progress, Protocol):
     """Is told of a run as it goes on, by one thread at a time."""
+
+    def brought(self, found: StepInput) -> None:
+        """Take note of an input that is there now."""
 
     def line(self, text: str) -> None:
         """Show a line that the step printed, or several of them as one text.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from prefect_datasets.core.cache.cache import Cache, Selection
 from prefect_datasets.core.errors import DatasetError, InvalidInputError
 from prefect_datasets.core.resolve.input_folder import FolderMode, populate
-from prefect_datasets.core.resolve.inputs import resolve_input
+from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
 from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay_out, unchanged
 from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
 from prefect_datasets.core.versions import catalog
 from prefect_datasets.valohai.config_files import InputFile
-from prefect_datasets.valohai.data import bring_data
+from prefect_datasets.valohai.data import Data, Datum, bring_data
 from prefect_datasets.valohai.urls import object_url, understood
 
 if TYPE_CHECKING:
@@ -31,8 +31,26 @@ if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
     from prefect_datasets.valohai.plan import InputPlan
 
-Pin = Callable[[str], str]
 _COLUMNS = ("path", "size", "sha256", "datum", "url", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What one URI of an input brought.
+
+    Attributes:
+        asked: The URI.
+        resolved: The same with its alias resolved.
+        n_files: Number of files.
+        n_bytes: Sum of their sizes.
+        n_fetched_bytes: Bytes that were fetched now.
+    """
+
+    asked: str
+    resolved: str
+    n_files: int
+    n_bytes: int
+    n_fetched_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +60,29 @@ class StepInput:
     Attributes:
         name: Its name.
         folder: The folder with its files; read-only trees of the cache, or the run's own.
-        uris: What it was brought from, aliases and `latest` resolved.
+        brought: What it was brought from.
         files: Its files, as the step sees them.
-        n_fetched_bytes: Bytes that were fetched for it now.
     """
 
     name: str
     folder: Path
-    uris: tuple[str, ...]
-    files: tuple[InputFile, ...]
-    n_fetched_bytes: int = 0
+    brought: tuple[Brought, ...] = ()
+    files: tuple[InputFile, ...] = ()
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The URIs it was brought from, aliases and `latest` resolved."""
+        return tuple(each.resolved for each in self.brought)
+
+    @property
+    def n_bytes(self) -> int:
+        """Sum of the files' sizes."""
+        return sum(file.n_bytes for file in self.files)
+
+    @property
+    def n_fetched_bytes(self) -> int:
+        """Bytes that were fetched for it now."""
+        return sum(each.n_fetched_bytes for each in self.brought)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +91,18 @@ class Source:
 
     Attributes:
         label: What it is, for errors.
-        uris: The URIs, resolved.
+        brought: The URIs, and what each brought.
         folder: A folder with the files.
         paths: For each file its path in `folder`, and what it shall be in the input.
         files: For each file, in the same order, what is known of it; names and paths are not yet.
-        n_fetched_bytes: Bytes that were fetched for it now.
         is_laid_out: Whether `folder` is what the input shall be.
     """
 
     label: str
-    uris: tuple[str, ...]
+    brought: tuple[Brought, ...]
     folder: Path
     paths: Mapping[str, str]
     files: tuple[InputFile, ...]
-    n_fetched_bytes: int
     is_laid_out: bool
 
 
@@ -104,9 +133,11 @@ def bring_input(
         DatasetError: As `resolve_input` does.
     """
     if not plan.uris:
-        return StepInput(plan.name, target, (), ())
-    uris = dict.fromkeys(_pinned(understood(uri), store) for uri in plan.uris)
-    sources = _sources(list(uris), plan, store, cache, progress)
+        return StepInput(plan.name, target)
+    asked: dict[str, str] = {}
+    for uri in plan.uris:
+        asked.setdefault(_pinned(understood(uri), store), uri)
+    sources = _sources(asked, plan, store, cache, progress)
     sources = _renamed(sources, plan.filename)
     _check_apart(plan.name, sources)
     folder = target
@@ -118,9 +149,8 @@ def bring_input(
     return StepInput(
         name=plan.name,
         folder=folder,
-        uris=tuple(uri for source in sources for uri in source.uris),
+        brought=tuple(each for source in sources for each in source.brought),
         files=tuple(file for source in sources for file in _placed(source, place)),
-        n_fetched_bytes=sum(source.n_fetched_bytes for source in sources),
     )
 
 
@@ -130,19 +160,28 @@ def _pinned(uri: str, store: Store) -> str:
 
 
 def _sources(
-    uris: Sequence[str], plan: InputPlan, store: Store, cache: Cache, progress: Progress
+    uris: Mapping[str, str], plan: InputPlan, store: Store, cache: Cache, progress: Progress
 ) -> list[Source]:
-    """Bring each URI, datums all at once, in the order of the first of them."""
+    """Bring each URI, datums all at once, in the order of the first of them.
+
+    `uris` says for each what it was asked for as.
+    """
     sources: list[Source] = []
     data = [uri for uri in uris if uri.startswith("datum://")]
-    for uri in uris:
+    for uri, asked in uris.items():
         if is_dataset_uri(uri):
-            sources.append(_version(uri, plan.keep_directories, store, cache, progress))
+            source = _version(uri, plan.keep_directories, store, cache, progress)
+            sources.append(_asked_as(asked, source))
         elif uri not in data:
-            sources.append(_url(uri, plan.keep_directories or "none", store, cache, progress))
+            source = _url(uri, plan.keep_directories or "none", store, cache, progress)
+            sources.append(_asked_as(asked, source))
         elif uri == data[0]:
             sources.append(_data(data, plan.keep_directories or "none", store, cache, progress))
     return sources
+
+
+def _asked_as(asked: str, source: Source) -> Source:
+    return replace(source, brought=(replace(source.brought[0], asked=asked),))
 
 
 # -- versions ------------------------------------------------------------------------------------
@@ -159,17 +198,19 @@ def _version(
     rows = _rows(tree, cache)
     place = base_name if keep == "none" else unchanged
     paths: list[str] = rows["path"].to_pylist()
-    # A flat view has its files under their new names.
-    there = {place(path): place(path) for path in paths}
     return Source(
         label=uri,
-        uris=(uri,),
+        brought=(_of(uri, resolved),),
         folder=resolved.path,
-        paths=there,
+        # A flat view has its files under their new names.
+        paths={place(path): place(path) for path in paths},
         files=tuple(_described(row, uri, store) for row in rows.to_pylist()),
-        n_fetched_bytes=resolved.n_fetched_bytes,
         is_laid_out=True,
     )
+
+
+def _of(uri: str, resolved: ResolvedInput) -> Brought:
+    return Brought(uri, uri, resolved.n_files, resolved.n_bytes, resolved.n_fetched_bytes)
 
 
 def _layout_of(uri: DatasetUri, store: Store) -> KeepDirectories:
@@ -227,11 +268,10 @@ def _url(uri: str, keep: KeepDirectories, store: Store, cache: Cache, progress: 
     )
     return Source(
         label=uri,
-        uris=(uri,),
+        brought=(_of(uri, resolved),),
         folder=resolved.path,
         paths={place(path): place(path) for path, _ in paths},
         files=files,
-        n_fetched_bytes=resolved.n_fetched_bytes,
         is_laid_out=True,
     )
 
@@ -268,13 +308,19 @@ def _data(
     )
     return Source(
         label=uris[0] if len(uris) == 1 else f"{len(uris)} datums",
-        uris=tuple(file.uri for file in files),
+        brought=tuple(_of_datum(datum, data) for datum in data.files),
         folder=data.folder,
         paths={datum.path: place(datum.file.path) for datum in data.files},
         files=files,
-        n_fetched_bytes=data.n_fetched_bytes,
         is_laid_out=False,
     )
+
+
+def _of_datum(datum: Datum, data: Data) -> Brought:
+    """Return what one datum brought; all were fetched together, or none."""
+    n_bytes = datum.file.stored.length
+    fetched = n_bytes if data.n_fetched_bytes else 0
+    return Brought(datum.asked, f"datum://{datum.file.id}", 1, n_bytes, fetched)
 
 
 # -- together ------------------------------------------------------------------------------------
@@ -294,7 +340,11 @@ def _check_apart(name: str, sources: Sequence[Source]) -> None:
     if len(sources) == 1 and sources[0].is_laid_out:
         return
     labelled = [
-        (f"{file.uri} {file.name}".strip() if len(source.uris) > 1 else source.label, path, placed)
+        (
+            f"{file.uri} {file.name}".strip() if len(source.brought) > 1 else source.label,
+            path,
+            placed,
+        )
         for source in sources
         for (path, placed), file in zip(source.paths.items(), source.files, strict=True)
     ]

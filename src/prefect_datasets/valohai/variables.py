@@ -85,7 +85,8 @@ def variables(
 
 
 def _path(places: Places, machine: Mapping[str, str], programs: str) -> str:
-    folders = [f"{places.python}/bin", programs, machine.get("PATH") or _DEFAULT_PATH]
+    machines = (machine.get("PATH") or _DEFAULT_PATH).split(":")
+    folders = dict.fromkeys((f"{places.python}/bin", programs, *machines))
     return ":".join(folder for folder in folders if folder)
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.columns import take
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.progress import Progress
 from prefect_datasets.core.publish import publish as engine
@@ -136,7 +136,7 @@ def _tasks_are_threads() -> bool:
 
 def _alone(part: PartPlan) -> PartPlan:
     """Copy a part's rows: they are a slice of a table, and are pickled with all of that table."""
-    return replace(part, rows=part.rows.take(pa.array(np.arange(part.n_files))))
+    return replace(part, rows=take(part.rows, np.arange(part.n_files)))
 
 
 def batches(parts: Sequence[PartPlan], *, most: int) -> list[Sequence[PartPlan]]:

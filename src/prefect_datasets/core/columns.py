@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -42,6 +42,12 @@ def numbers(column: pa.Array | pa.ChunkedArray, dtype: npt.DTypeLike = np.int64)
     return np.frombuffer(data, dtype, len(array), array.offset * np.dtype(dtype).itemsize)
 
 
+def codes(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """Return the numbers of a dictionary's values, -1 for nulls."""
+    found = numbers(column, np.int32)
+    return np.where(is_valid(column), found, np.int32(-1)) if column.null_count else found
+
+
 def mask(column: pa.Array | pa.ChunkedArray) -> Bools:
     """Return a column of booleans without nulls."""
     return numbers(one_array(column).cast(pa.uint8()), np.uint8).view(np.bool_)
@@ -54,8 +60,19 @@ def is_valid(column: pa.Array | pa.ChunkedArray) -> Bools:
 
 def int64_array(values: Int64s) -> pa.Array:
     """Return an array of numbers for Arrow, without copying it."""
-    data = pa.py_buffer(np.ascontiguousarray(values, np.int64))
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
+    return number_array(np.asarray(values, np.int64), pa.int64())
+
+
+def number_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Return an array of numbers that is of the type `kind` already, without copying it."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, data])
+
+
+def bool_array(values: Bools) -> pa.Array:
+    """Return a mask for Arrow."""
+    data = pa.py_buffer(np.packbits(values, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, data])
 
 
 def take(column: Any, rows: Int64s) -> Any:
@@ -73,13 +90,30 @@ def pick(column: pa.Array, rows: Int64s) -> list[Any]:
     return take(column, rows).to_pylist()
 
 
-def strings(values: Sequence[str]) -> pa.Array:
+def strings(values: Iterable[str]) -> pa.Array:
     """Return texts as a column."""
-    encoded = [value.encode() for value in values]
-    ends = np.zeros(len(encoded) + 1, np.int32)
-    np.cumsum([len(value) for value in encoded], out=ends[1:])
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+    return binaries([value.encode() for value in values], pa.string())
+
+
+def optional_strings(values: Sequence[str | None]) -> pa.Array:
+    """Return texts as a column, null where there is none."""
+    there = np.fromiter((value is not None for value in values), np.bool_, len(values))
+    column = strings(value or "" for value in values)
+    validity = pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(values), [validity, *column.buffers()[1:]])
+
+
+def binaries(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
+    """Return bytes as a column of the type `kind`, `pa.binary()` or `pa.string()`."""
+    ends = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, values), np.int32, len(values)), out=ends[1:])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def repeated(text: str, n: int) -> pa.Array:
+    """Return a column that says the same `n` times."""
+    return strings([text]).take(number_array(np.zeros(n, np.int32), pa.int32()))
 
 
 def digest_matrix(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint8]:
@@ -89,3 +123,9 @@ def digest_matrix(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint8]:
     if data is None or not len(array):
         return np.empty((0, 32), np.uint8)
     return np.frombuffer(data, np.uint8, len(array) * 32, array.offset * 32).reshape(-1, 32)
+
+
+def digest_array(digests: Sequence[bytes]) -> pa.Array:
+    """Return digests as a column."""
+    data = pa.py_buffer(b"".join(digests))
+    return pa.Array.from_buffers(pa.binary(32), len(digests), [None, data])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import strings
 from prefect_datasets.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Globs:
 
     def filter(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         """Return a mask over `paths`: true where any pattern matches."""
-        mask = pc.is_in(paths, value_set=pa.array(self.patterns, paths.type))
+        mask = pc.is_in(paths, value_set=strings(self.patterns).cast(paths.type))
         expressions = list(self._expressions.values())
         for start in range(0, len(expressions), _PATTERNS_AT_ONCE):
             together = "|".join(expressions[start : start + _PATTERNS_AT_ONCE])
@@ -72,13 +73,13 @@ class Globs:
 
         So `img[1].jpg` drops the file of that name and leaves `img1.jpg` alone.
         """
-        names = pa.array(self.patterns, paths.type)
+        names = strings(self.patterns).cast(paths.type)
         here = names.filter(pc.is_in(names, value_set=paths))
         return Globs(self.patterns, literal=here.to_pylist())
 
     def unmatched(self, paths: pa.Array | pa.ChunkedArray) -> tuple[str, ...]:
         """Return the patterns that match none of `paths`, in the order given."""
-        names = pa.array(self.patterns, paths.type)
+        names = strings(self.patterns).cast(paths.type)
         absent = names.filter(pc.invert(pc.is_in(names, value_set=paths))).to_pylist()
         return tuple(pattern for pattern in absent if not self._matches_any(pattern, paths))
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import binaries, bool_array, numbers
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.format.local_header import (
     LOCAL_BYTES,
@@ -54,6 +55,7 @@ _MADE_BY = 3 << 8 | NEEDS_ZIP64  # Unix
 _REGULAR_0644 = 0o100644 << 16
 
 _EXTRA_START = np.dtype([("id", "<u2"), ("n_bytes", "<u2")])
+_EMPTY = binaries([b""], pa.binary())[0]
 # Members per piece of the directory: a few MB.
 _PIECE_MEMBERS = 1 << 16
 
@@ -167,7 +169,7 @@ def _extra_fields(
 
 def _where(mask: npt.NDArray[np.bool_], records: npt.NDArray[Any]) -> pa.Array:
     """Return the bytes of each record where `mask` is set, and no bytes elsewhere."""
-    return pc.if_else(pa.array(mask), _records(records), pa.scalar(b"", pa.binary()))
+    return pc.if_else(bool_array(mask), _records(records), _EMPTY)
 
 
 def _records(records: npt.NDArray[Any]) -> pa.Array:
@@ -180,7 +182,7 @@ def _records(records: npt.NDArray[Any]) -> pa.Array:
 
 def _joined(columns: list[pa.Array]) -> memoryview:
     """Return the bytes of all columns, row by row."""
-    joined = pc.binary_join_element_wise(*columns, pa.scalar(b"", pa.binary()))
+    joined = pc.binary_join_element_wise(*columns, _EMPTY)
     _, ends, values = joined.buffers()
     end = np.frombuffer(ends, dtype=np.int32)[joined.offset + len(joined)]
     return memoryview(values)[:end]
@@ -248,4 +250,6 @@ def _binary(paths: Strings) -> pa.Array:
 
 
 def _int64s(values: Integers) -> Int64s:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        values = numbers(values.cast(pa.int64()))
     return np.asarray(values, dtype=np.int64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from prefect_datasets.core.columns import int64_array, repeated
 from prefect_datasets.core.errors import IntegrityError, NotFoundError
 from prefect_datasets.core.format.package import layout
 from prefect_datasets.core.format.rows import ROWS
@@ -71,7 +72,7 @@ def rows_of_table(data: bytes | memoryview, part: Part) -> pa.Table:
     if package is None or not rows.num_rows or rows["package"][0].as_py() == package.key:
         return rows
     data_offsets = layout(rows["path"], rows["size"]).data_offsets
-    keys = pa.array([package.key], pa.string()).take(pa.array([0] * rows.num_rows))
+    keys = repeated(package.key, rows.num_rows)
     at = ROWS.get_field_index
     rows = rows.set_column(at("package"), ROWS.field("package"), keys)
-    return rows.set_column(at("offset"), ROWS.field("offset"), pa.array(data_offsets, pa.int64()))
+    return rows.set_column(at("offset"), ROWS.field("offset"), int64_array(data_offsets))

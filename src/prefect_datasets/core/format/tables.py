@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import one_array
 from prefect_datasets.core.errors import IntegrityError, UnsupportedFormatError
 from prefect_datasets.core.format.rows import ROWS
 
@@ -104,8 +105,7 @@ def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
     Paths are relative, without `.`, `..`, empty or control parts, sorted by their bytes, each once,
     and none is a folder of another.
     """
-    if isinstance(paths, pa.ChunkedArray):
-        paths = pa.concat_arrays(paths.chunks) if paths.num_chunks else pa.array([], paths.type)
+    paths = one_array(paths)
     return [
         *_named("not a relative path", paths.filter(is_unsafe(paths))),
         *_named("out of order or twice", paths[1:].filter(pc.less_equal(paths[1:], paths[:-1]))),

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import codes, mask
 from prefect_datasets.core.errors import InvalidUriError
 from prefect_datasets.core.uri import DatumUri
 
@@ -60,13 +61,11 @@ def _with_own_keys(properties: pa.Array) -> Iterator[tuple[dict[str, Any], list[
     marked = pc.match_substring(properties.dictionary, f'"{_PREFIX}')
     if not pc.any(marked).as_py():
         return
-    codes = pc.fill_null(properties.indices, -1).to_numpy()
-    rows = np.flatnonzero(
-        np.append(marked.to_numpy(zero_copy_only=False), False)[codes]
-    )  # last: at -1
+    numbers = codes(properties.indices)
+    rows = np.flatnonzero(np.append(mask(marked), False)[numbers])  # last: at -1
     by_code: dict[int, list[int]] = {}
     for row in rows.tolist():
-        by_code.setdefault(int(codes[row]), []).append(row)
+        by_code.setdefault(int(numbers[row]), []).append(row)
     for code, its_rows in by_code.items():
         yield json.loads(properties.dictionary[code].as_py()), its_rows
 

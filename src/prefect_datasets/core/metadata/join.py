@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from prefect_datasets.core.columns import binaries, take
 from prefect_datasets.core.metadata.lines import (
     Columns,
     ColumnsBuilder,
@@ -77,7 +78,11 @@ def _properties(columns: Columns, merged: Columns, at: npt.NDArray[Any]) -> pa.A
     shifted = np.where(merged.properties < 0, -1, merged.properties + len(columns.texts))
     codes = _taken(columns.properties, shifted.astype(np.int32), at, nothing=-1)
     texts = pa.concat_arrays([columns.texts, merged.texts])
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), texts)
+    validity = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
+    indices = pa.Array.from_buffers(
+        pa.int32(), len(codes), [validity, pa.py_buffer(np.maximum(codes, 0))]
+    )
+    return pa.DictionaryArray.from_arrays(indices, texts)
 
 
 def _merge(columns: Columns, lines: Int32s, sidecars: Int32s, texts: Texts) -> Columns:
@@ -110,7 +115,9 @@ def _rows(scan: Scan, columns: Columns, findings: Findings) -> Int32s:
         rows = rows.copy()
         _find_again(rows, missing, scan, columns, findings)
     found = rows[(rows >= 0) & (columns.lines > 0)]
-    if n_replaced := len(found) - len(np.unique(found)):
+    is_found = np.zeros(len(scan.listing), np.bool_)
+    is_found[found] = True
+    if n_replaced := len(found) - np.count_nonzero(is_found):
         findings.warn(
             f"{n_replaced} lines are replaced by later ones for their file", METADATA_FILE
         )
@@ -121,11 +128,11 @@ def _find_again(
     rows: Int32s, missing: _Places, scan: Scan, columns: Columns, findings: Findings
 ) -> None:
     """Fill in the rows of paths that are written in another way; note what names no file."""
-    names: list[bytes] = columns.names.take(pa.array(missing)).to_pylist()
+    names: list[bytes] = take(columns.names, missing).to_pylist()
     root = posixpath.join(os.fsencode(scan.root.absolute()), b"")
     better = [posixpath.normpath(name).removeprefix(root) for name in names]
     again = find_rows(
-        pa.chunked_array([pa.array(better, pa.binary())]), scan.listing.column("path")
+        pa.chunked_array([binaries(better, pa.binary())]), scan.listing.column("path")
     )
     metadata_paths = frozenset(scan.metadata_paths)
     for at, name, row in zip(missing.tolist(), names, again.tolist(), strict=True):

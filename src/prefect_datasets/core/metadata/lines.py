@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import binaries, codes, optional_strings
 from prefect_datasets.core.metadata.scan import METADATA_FILE
 
 if TYPE_CHECKING:
@@ -203,13 +204,13 @@ class ColumnsBuilder:
             names=pa.chunked_array(self._name_chunks, pa.binary()),
             lines=np.array(self._lines, np.int32),
             versions=np.array(self._versions, np.int32),
-            properties=_codes(together.indices),
+            properties=codes(together.indices),
             texts=together.dictionary,
         )
 
     def _flush(self) -> None:
-        self._name_chunks.append(pa.array(self._names, pa.binary()))
-        self._property_chunks.append(pa.array(self._properties, pa.string()).dictionary_encode())
+        self._name_chunks.append(binaries(self._names, pa.binary()))
+        self._property_chunks.append(optional_strings(self._properties).dictionary_encode())
         self._names.clear()
         self._properties.clear()
 
@@ -324,11 +325,10 @@ def path_bytes(path: str) -> bytes:
 
 def find_rows(names: pa.ChunkedArray, paths: pa.ChunkedArray) -> Int32s:
     """Return the row of each name among `paths`, -1 where it is not among them."""
-    return _codes(pc.index_in(names, value_set=paths.cast(pa.binary())))
-
-
-def _codes(indices: pa.Array | pa.ChunkedArray) -> Int32s:
-    return cast("Int32s", pc.fill_null(indices, -1).to_numpy())
+    own = paths.cast(pa.binary())
+    if names.equals(own):  # one line for each file, in path order, as `write_metadata` has them
+        return np.arange(len(own), dtype=np.int32)
+    return codes(pc.index_in(names, value_set=own))
 
 
 def _read_line(line: bytes, number: int, texts: Texts) -> tuple[bytes, int, str | None]:

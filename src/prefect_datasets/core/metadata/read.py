@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from prefect_datasets.core.columns import number_array
 from prefect_datasets.core.metadata.check import check_properties
 from prefect_datasets.core.metadata.declarations import Declarations, Entry, read_entries, unite
 from prefect_datasets.core.metadata.findings import Findings
@@ -102,7 +103,7 @@ def _members(uri: DatasetUri, said: Said, entries: dict[int, list[Entry]]) -> pa
     """Return the rows of a version's files."""
     names_it = np.zeros(1 + max(entries), np.bool_)
     names_it[[number for number, listed in entries.items() if _names(listed, uri)]] = True
-    return pa.array(np.flatnonzero(names_it[said.versions]).astype(np.int32))
+    return number_array(np.flatnonzero(names_it[said.versions]).astype(np.int32), pa.int32())
 
 
 def _names(entries: list[Entry], uri: DatasetUri) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from prefect_datasets.core.columns import mask, take
 from prefect_datasets.core.errors import InvalidInputError, NoSpaceError
 from prefect_datasets.core.globs import Globs
 from prefect_datasets.core.metadata.declarations import check_alias, parse_base
@@ -99,7 +100,7 @@ def write_metadata(
     check_directory(root)
     with _locked(root):
         paths = scan(root).listing.column("path")
-        rows = np.flatnonzero(globs.filter(paths).to_numpy())
+        rows = np.flatnonzero(mask(globs.filter(paths)))
         if len(rows) == 0 and from_version is None:
             raise InvalidInputError(
                 "No file matches " + ", ".join(map(repr, globs.patterns)),
@@ -315,7 +316,7 @@ def _write_new(out: BinaryIO, paths: pa.ChunkedArray, rows: _Rows, addition: _Ad
     if addition.alone:
         out.write(b'{"file": null, "metadata": %b}\n' % metadata)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        names = paths.take(pa.array(rows[start : start + _ROWS_AT_ONCE])).to_pylist()
+        names = take(paths, rows[start : start + _ROWS_AT_ONCE]).to_pylist()
         out.writelines(
             b'{"file": %b, "metadata": %b}\n' % (_ENCODE(name).encode(), metadata) for name in names
         )

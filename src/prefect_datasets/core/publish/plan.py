@@ -17,6 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import (
+    bool_array,
+    digest_array,
+    number_array,
+    numbers,
+    strings,
+)
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.format import parts
 from prefect_datasets.core.format.record import VersionRecord
@@ -146,7 +153,7 @@ def plan_directory(
 def _all_files_to(
     to: Sequence[VersionDeclaration], declared: Declarations, found: Scan
 ) -> Declarations:
-    rows = pa.array(np.arange(found.listing.num_rows, dtype=np.int32))
+    rows = number_array(np.arange(found.listing.num_rows, dtype=np.int32), pa.int32())
     members = {declaration.uri: rows for declaration in to}
     return replace(declared, versions=tuple(to), members=members)
 
@@ -316,8 +323,8 @@ class _Planner:
     ) -> tuple[tuple[PartPlan, ...], dict[str, str]]:
         taken = np.zeros(files.num_rows, np.bool_)
         for rows in declarations.members.values():
-            taken[np.asarray(rows)] = True
-        loose = as_sources(files.filter(pa.array(~taken)))
+            taken[numbers(rows, np.int32)] = True
+        loose = as_sources(files.filter(bool_array(~taken)))
         unpackaged = Decision(is_packaged=False, reason="in no version")
         parts = self._parts(None, loose, unpackaged, ())
         return parts, _aliases_within(declarations.datum_aliases, loose)
@@ -345,20 +352,20 @@ def with_digests(part: PartPlan, store: Store) -> pa.Table:
     """Return path, size and sha256 of a part's files; reads the local ones."""
     source = Source(part, store)
 
-    def digest_of(member: int) -> bytes | None:
+    def digest_of(member: int) -> bytes:
         if source.is_local[member]:
             return source.hash_local(member)[0]
-        return source.sha256s[member]
+        return source.sha256s[member] or b""
 
     with ThreadPoolExecutor(2, "hash") as pool:
         digests = list(pool.map(digest_of, range(part.n_files), chunksize=256))
-    columns = [part.rows["path"], part.rows["size"], pa.array(digests, pa.binary(32))]
-    return pa.table(columns, names=["path", "size", "sha256"])
+    columns = [part.rows["path"], part.rows["size"], digest_array(digests)]
+    return pa.Table.from_arrays(columns, names=["path", "size", "sha256"])
 
 
 def _aliases_within(aliases: Mapping[str, str], sources: pa.Table) -> dict[str, str]:
     if not aliases:
         return {}
-    there = pc.is_in(pa.array(aliases.values(), pa.string()), sources["path"].combine_chunks())
+    there = pc.is_in(strings(aliases.values()), sources["path"].combine_chunks())
     pairs = zip(aliases.items(), there.to_pylist(), strict=True)
     return {alias: path for (alias, path), is_there in pairs if is_there}

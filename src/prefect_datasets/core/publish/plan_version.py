@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import numbers
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.globs import Globs
@@ -181,7 +182,7 @@ def hint(sources: pa.Table, stored: pa.Table) -> pa.Table:
         return sources
     is_local = pc.is_valid(sources["modified"])
     found = pc.index_in(sources["path"], stored["path"].combine_chunks())
-    found = pc.if_else(is_local, found, pa.scalar(None, pa.int32()))
+    found = pc.if_else(is_local, found, pa.nulls(len(found), pa.int32()))
     known = pc.is_valid(found)
     for name in ("sha256", "crc32", "datum", "url"):
         column = pc.if_else(known, stored[name].combine_chunks().take(found), sources[name])
@@ -193,7 +194,7 @@ def hint(sources: pa.Table, stored: pa.Table) -> pa.Table:
 
 def cut_parts(sources: pa.Table, max_package_bytes: int) -> Iterator[pa.Table]:
     """Cut rows into parts: in path order, by content bytes; a larger file is a part by itself."""
-    ends = np.cumsum(sources["size"].to_numpy(), dtype=np.int64)
+    ends = np.cumsum(numbers(sources["size"]), dtype=np.int64)
     low = 0
     while low < len(ends):
         before = int(ends[low - 1]) if low else 0
@@ -211,4 +212,4 @@ def as_sources(rows: pa.Table) -> pa.Table:
         else pa.nulls(rows.num_rows, field.type)
         for field in SOURCES
     ]
-    return pa.table(columns, schema=SOURCES)
+    return pa.Table.from_arrays(columns, schema=SOURCES)

@@ -176,8 +176,9 @@ def _executions_used(version: VersionPlan) -> set[str]:
     used: set[str] = set()
     for part in version.parts:
         for name in ("url", "package"):
-            folders = pc.split_pattern(part.rows[name].unique().drop_null(), "/", max_splits=2)
-            used.update(pc.list_element(folders, 1).unique().to_pylist())
+            keys_used = part.rows[name].drop_null()
+            folders = pc.replace_substring_regex(keys_used, r"^[^/]*/([^/]*).*$", r"\1")
+            used.update(pc.unique(folders).to_pylist())
     return used
 
 

@@ -4,18 +4,15 @@ from prefect_datasets.flows.declare import write_metadata
 from prefect_datasets.flows.package_version import package_version_flow
 from prefect_datasets.flows.publish import PublishOptions, publish_directory, publish_outputs
 from prefect_datasets.flows.resolve import resolve_inputs, warm_cache
-from prefect_datasets.flows.run_step import StepOptions, run_step
 from prefect_datasets.flows.working import outputs
 
 __all__ = [
     "PublishOptions",
-    "StepOptions",
     "outputs",
     "package_version_flow",
     "publish_directory",
     "publish_outputs",
     "resolve_inputs",
-    "run_step",
     "warm_cache",
     "write_metadata",
 ]

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
+from valohai_yaml.commands import build_command
 from valohai_yaml.objs import Parameter, Step
+from valohai_yaml.objs.parameter_map import ParameterMap
 
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.valohai.names import suggest
@@ -68,8 +70,11 @@ def build_commands(
     Raises:
         InvalidInputError: A `pass-as` can't be filled.
     """
+    special = {} if step.source_path is None else {"source-path": step.source_path}
+    # Not `step.build_command`: it would bring back the default of what is given as no value.
+    known = ParameterMap(parameters=step.parameters, values=dict[str, Any](values))
     try:
-        return tuple(step.build_command(dict[str, Any](values), command))
+        return tuple(build_command(command or step.command, known, special))
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         raise InvalidInputError(
             f"A pass-as of step {step.name!r} can't be filled ({type(error).__name__}: {error})",

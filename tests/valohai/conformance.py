@@ -40,7 +40,7 @@ def main(repository: Path) -> None:
             for step in dict.fromkeys(config.names("step")):
                 n_steps += 1
                 try:
-                    inputs = {name: _SOMETHING for name in config.step(step).inputs}
+                    inputs = dict.fromkeys(config.step(step).inputs, _SOMETHING)
                     plan_step(config, step, Given(inputs=inputs))
                     n_planned += 1
                 except DatasetError as error:

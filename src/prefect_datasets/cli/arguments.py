@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import os
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.core.uri import (
@@ -14,33 +16,59 @@ from prefect_datasets.core.uri import (
 )
 
 _PROGRAM = "prefect-datasets"
+_COLUMNS = 80  # where there is no terminal
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+class _Help(argparse.HelpFormatter):
+    """Knows how wide the terminal is; argparse imports `shutil` for each argument to find out."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    with suppress(ValueError, KeyError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with suppress(OSError):
+        return os.get_terminal_size(1).columns or _COLUMNS
+    return _COLUMNS
 
 
 class _Arguments(argparse.ArgumentParser):
     """Says what is wrong on one line, without the usage in front of it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Help, allow_abbrev=False, **options)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what can be written)\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the parser; `call` in its result is `module:function` of the subcommand."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; `call` in its result is `module:function` of the subcommand.
+
+    Args:
+        command: The subcommand that is asked for, if that is known: no other is set up then, for
+            all of them cost a third of what the interpreter's start does.
+    """
     root = _Arguments(
         prog=_PROGRAM,
         description="Immutable, packaged dataset versions on any object store.",
         epilog=f"`{_PROGRAM} COMMAND --help` explains a command.",
-        allow_abbrev=False,
     )
     root.add_argument("--version", action="store_true", help="print the release and exit")
     commands = root.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command", parser_class=_Arguments
+        title="commands",
+        prog=_PROGRAM,
+        metavar="COMMAND",
+        dest="command",
+        parser_class=_Arguments,
     )
-    _add_making(commands)
-    _add_reading(commands)
-    _add_resolving(commands)
-    _add_maintaining(commands)
-    _add_cache(commands)
+    groups = dict.fromkeys([_GROUP_OF[command]] if command in _GROUP_OF else _GROUP_OF.values())
+    for add in groups:
+        add(commands)
     return root
 
 
@@ -52,9 +80,7 @@ def _command(
     commands: _Commands[_Arguments], name: str, call: str, text: str, *, store: bool = True
 ) -> _Arguments:
     """Add a subcommand with the options that all have."""
-    command = commands.add_parser(
-        name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
-    )
+    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     command.set_defaults(call=f"prefect_datasets.cli.{call}")
     if store:
         command.add_argument(
@@ -195,7 +221,6 @@ def _add_cache(commands: _Commands[_Arguments]) -> None:
         "cache",
         help="look after the versions cached on this machine",
         description="Look after the versions cached on this machine.",
-        allow_abbrev=False,
     )
     actions = cache.add_subparsers(
         title="commands", metavar="COMMAND", dest="action", required=True, parser_class=_Arguments
@@ -241,6 +266,22 @@ def _add_yes(command: argparse.ArgumentParser) -> None:
         "--yes", action="store_true", help="do it; without this, only say what would be done"
     )
 
+
+_GROUP_OF = {
+    "demo": _add_making,
+    "publish": _add_making,
+    "package": _add_making,
+    "list": _add_reading,
+    "show": _add_reading,
+    "files": _add_reading,
+    "diff": _add_reading,
+    "resolve": _add_resolving,
+    "verify": _add_maintaining,
+    "alias": _add_maintaining,
+    "delete": _add_maintaining,
+    "gc": _add_maintaining,
+    "cache": _add_cache,
+}
 
 # -- values -----------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ the active profile.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from dataclasses import dataclass
@@ -75,6 +74,7 @@ class PrefectApi:
         return document["data"]
 
     def _get(self, path: str) -> Any:
+        import base64  # noqa: PLC0415  likewise
         from urllib.request import Request, urlopen  # noqa: PLC0415  likewise
 
         headers = {"Accept": "application/json"}

@@ -24,9 +24,10 @@ DEBUG_VARIABLE = "PREFECT_DATASETS_DEBUG"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, or this process's own; return the exit code."""
-    arguments = parser()
+    given = sys.argv[1:] if argv is None else argv
+    arguments = parser(given[0] if given else None)
     try:
-        chosen = arguments.parse_args(argv)
+        chosen = arguments.parse_args(given)
     except SystemExit as end:  # help was asked for, or the usage is wrong: already said
         return int(end.code or 0)
     try:

@@ -250,6 +250,6 @@ def _binary(paths: Strings) -> pa.Array:
 
 
 def _int64s(values: Integers) -> Int64s:
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        values = numbers(values.cast(pa.int64()))
-    return np.asarray(values, dtype=np.int64)
+    if isinstance(values, np.ndarray | Sequence):
+        return np.asarray(values, dtype=np.int64)
+    return numbers(values.cast(pa.int64()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,6 @@ from prefect_datasets.core.cache.cache import COPIES, VIEWS, Cache, Entry, Ready
 from prefect_datasets.core.cache.folders import lock_folders
 from prefect_datasets.core.errors import IntegrityError, InvalidInputError
 from prefect_datasets.core.progress import NoProgress
-from prefect_datasets.core.resolve import input_folder
-from prefect_datasets.core.resolve.input_folder import FolderMode
 from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay_out, unchanged
 from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.obtain import obtain
@@ -28,6 +25,7 @@ from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.progress import Progress
+    from prefect_datasets.core.resolve.input_folder import FolderMode
     from prefect_datasets.core.resolve.objects import Objects
     from prefect_datasets.core.store import Store
 
@@ -103,6 +101,8 @@ def resolve_input(
         StoreError: The store failed.
     """
     if target is not None:
+        from prefect_datasets.core.resolve import input_folder  # noqa: PLC0415  (a tree needs none)
+
         input_folder.check_target(target)
     with usable(cache.root, "The cache can't be used", CACHE_HINT):
         sources = [
@@ -123,6 +123,8 @@ def _place(
     if target is None:
         make = {"symlink": _tree_of, "hardlink": _view_of, "copy": _copy_of}[link]
         return make(sources, cache, progress)
+    from prefect_datasets.core.resolve import input_folder  # noqa: PLC0415  (see above)
+
     if link == "symlink":
         input_folder.point(target, _tree_of(sources, cache, progress))
     else:
@@ -198,7 +200,7 @@ def _view_of(sources: Sequence[_Source], cache: Cache, progress: Progress) -> Pa
 
 def _copy_of(sources: Sequence[_Source], cache: Cache, progress: Progress) -> Path:
     """Return a new folder of the cache with copies that may be written to."""
-    entry = Entry(cache.root, COPIES, "inputs", uuid.uuid4().hex)
+    entry = Entry(cache.root, COPIES, "inputs", os.urandom(16).hex())
     build = partial(_build, sources=sources, digest=entry.name, link="copy")
     obtain(cache, entry, build, progress)
     return entry.files
@@ -207,6 +209,8 @@ def _copy_of(sources: Sequence[_Source], cache: Cache, progress: Progress) -> Pa
 def _build(
     attempt: Attempt, *, sources: Sequence[_Source], digest: str, link: FolderMode = "hardlink"
 ) -> Ready:
+    from prefect_datasets.core.resolve import input_folder  # noqa: PLC0415  (see above)
+
     n_files, n_bytes = _totals(sources)
     input_folder.populate(attempt.files, _parts(sources), link)
     if link != "copy":

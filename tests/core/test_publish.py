@@ -127,7 +127,9 @@ def opened_by(work: object) -> list[str]:
 _OPENED: list[str] = []
 sys.addaudithook(
     lambda event, args: (
-        _OPENED.append(args[0]) if event == "open" and isinstance(args[0], str) else None
+        _OPENED.append(os.fsdecode(args[0]))
+        if event == "open" and isinstance(args[0], str | bytes)
+        else None
     )
 )
 
@@ -373,7 +375,7 @@ def test_a_killed_publish_goes_on_where_it_was(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     uri = DatasetUri("pets", "v1")
     command = [sys.executable, "-c", _PUBLISH, str(root), str(tmp_path / "store")]
-    delay, n_killed = 0.1, 0
+    delay, n_killed = 0.2, 0
     while True:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -384,7 +386,7 @@ def test_a_killed_publish_goes_on_where_it_was(tmp_path: Path) -> None:
                 process.kill()
         if catalog.read_record(store, uri) is not None:
             break  # killed or not: a version that is visible is whole
-        delay *= 1.5
+        delay *= 1.2
         n_killed += 1
     assert n_killed
     record = catalog.find(store, uri)

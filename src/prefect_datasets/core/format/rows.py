@@ -50,6 +50,10 @@ ROWS = pa.schema(
 )
 
 
+# Text of a datum id.
+_ID_BYTES = 36
+
+
 class FilesDigest:
     """The digest of a version's files: of every path, size and sha256, whatever the parts.
 
@@ -97,9 +101,20 @@ def datum_id(execution: str, path: str) -> str:
 
 def datum_ids(execution: str, paths: Iterable[str]) -> list[str]:
     """Return `datum_id` of many paths, several times faster."""
-    head = str(uuid.UUID(execution))[:18]
-    tails = (hashlib.sha256(path.encode()).hexdigest() for path in paths)
-    return [f"{head}-{tail[:4]}-{tail[4:16]}" for tail in tails]
+    return datum_column(execution, pa.array(paths, pa.string())).to_pylist()
+
+
+def datum_column(execution: str, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return `datum_id` of many paths as a column; their text is written by columns, too."""
+    names: list[bytes] = paths.cast(pa.binary()).to_pylist()
+    tails = b"".join([hashlib.sha256(name).digest()[:8] for name in names]).hex().encode()
+    letters = np.frombuffer(tails, np.uint8).reshape(-1, 16)
+    text = np.empty((len(names), _ID_BYTES), np.uint8)
+    text[:, :19] = np.frombuffer(f"{str(uuid.UUID(execution))[:18]}-".encode(), np.uint8)
+    text[:, 19:23], text[:, 23], text[:, 24:] = letters[:, :4], ord("-"), letters[:, 4:]
+    ends = np.arange(0, (len(names) + 1) * _ID_BYTES, _ID_BYTES, dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(text)]
+    return pa.Array.from_buffers(pa.string(), len(names), buffers)
 
 
 def _feed(hasher: HASH, column: pa.Array) -> None:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from prefect_datasets.core.checksum import crc32_of
 from prefect_datasets.core.errors import (
     DatasetError,
     IntegrityError,
-    InvalidInputError,
     NotFoundError,
-    SourceChangedError,
 )
+from prefect_datasets.core.publish.fill import (
+    Batch,
+    changed,
+    check_unchanged,
+    open_file,
+    read_fully,
+)
+from prefect_datasets.core.publish.plan_pieces import Int64s
 from prefect_datasets.core.reads import CostModel, Places, Read, plan_fetch
 from prefect_datasets.core.store import Range
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.errors import SourceChangedError
     from prefect_datasets.core.publish.plan_version import PartPlan
     from prefect_datasets.core.store import Store
 
@@ -29,62 +39,98 @@ _COST = CostModel(request_bytes=_READ_BYTES)
 
 
 class Source:
-    """The files of a part as plain lists, which a loop reads ten times faster than columns.
+    """The files of a part: columns, and lists of what is looked up one by one.
 
     Attributes:
-        paths: Their paths.
         sizes: Their sizes.
         is_local: Whether a file is read from this machine; the others are inherited.
-        sha256s: Of an inherited file its digest; of a local one that of the object that is stored
-            at its path already, or None.
-        crc32s: Of an inherited file its crc32.
     """
 
     def __init__(self, part: PartPlan, store: Store) -> None:
-        rows = part.rows
-        self._root = part.root.rstrip("/") + "/"
+        self._rows = part.rows
+        self._root = os.fsencode(part.root.rstrip("/")) + b"/"
         self._store = store
-        self.paths: list[str] = rows["path"].to_pylist()
-        self.sizes: list[int] = rows["size"].to_pylist()
-        self._modified: list[int | None] = rows["modified"].to_pylist()
-        self.is_local = [modified is not None for modified in self._modified]
-        self.sha256s: list[bytes | None] = rows["sha256"].to_pylist()
-        self.crc32s: list[int | None] = rows["crc32"].to_pylist()
-        self._urls: list[str | None] = rows["url"].to_pylist()
-        self._packages: list[str | None] = rows["package"].to_pylist()
-        self._offsets: list[int | None] = rows["offset"].to_pylist()
+        self._names: pa.Array = part.rows["path"].combine_chunks().cast(pa.binary())
+        self.sizes = np.asarray(part.rows["size"], np.int64)
+        self.is_local = np.asarray(part.rows["modified"].is_valid(), np.bool_)
+        self._modified = np.asarray(part.rows["modified"].fill_null(0), np.int64)
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Their paths."""
+        return self._rows["path"].to_pylist()
+
+    @cached_property
+    def sha256s(self) -> list[bytes | None]:
+        """Of an inherited file its digest.
+
+        Of a local one that of the object that is stored at its path already, or None.
+        """
+        return self._rows["sha256"].to_pylist()
+
+    @cached_property
+    def _crc32s(self) -> list[int | None]:
+        return self._rows["crc32"].to_pylist()
+
+    @cached_property
+    def _urls(self) -> list[str | None]:
+        return self._rows["url"].to_pylist()
+
+    @cached_property
+    def _packages(self) -> list[str | None]:
+        return self._rows["package"].to_pylist()
+
+    @cached_property
+    def _offsets(self) -> list[int | None]:
+        return self._rows["offset"].to_pylist()
 
     # -- local files
 
-    def read_local(self, member: int, view: memoryview) -> None:
-        """Read a whole local file into `view`, which is as long as the file was.
+    def batch(self, members: Int64s, starts: Int64s, *, has_headers: bool) -> Batch:
+        """Return how local files are read into a piece.
+
+        Args:
+            members: Which files, at least one, in order.
+            starts: Where in the piece each begins, with its header if there are headers.
+            has_headers: Whether there are.
+        """
+        first, n = int(members[0]), len(members)
+        if int(members[-1]) - first == n - 1:
+            names = self._names.slice(first, n)
+        else:
+            names = self._names.take(pa.array(members))
+        ends = pa.array([0, n], pa.int32())
+        joined = pc.binary_join(pa.ListArray.from_arrays(ends, names), b"\0")
+        return Batch(
+            root=self._root,
+            names=joined[0].as_py(),
+            sizes=self.sizes[members].tobytes(),
+            modified=self._modified[members].tobytes(),
+            starts=starts.tobytes(),
+            has_headers=has_headers,
+        )
+
+    def local_chunks(self, member: int, sizes: Sequence[int]) -> Iterator[memoryview]:
+        """Yield a local file in chunks of the given sizes.
 
         Raises:
             SourceChangedError: The file is not what it was when it was listed.
             InvalidInputError: It can't be read.
         """
-        fd = self._open(member)
-        try:
-            _read_fully(fd, view)
-            self._check_unchanged(member, fd)
-        finally:
-            os.close(fd)
-
-    def local_chunks(self, member: int, sizes: Sequence[int]) -> Iterator[memoryview]:
-        """Yield a local file in chunks of the given sizes; raises as `read_local` does."""
-        fd = self._open(member)
+        path = self._path(member)
+        fd = open_file(path)
         try:
             for size in sizes:
                 view = memoryview(bytearray(size))
-                _read_fully(fd, view)
+                read_fully(fd, view)
                 yield view
-            self._check_unchanged(member, fd)
+            check_unchanged(fd, int(self.sizes[member]), int(self._modified[member]), path)
         finally:
             os.close(fd)
 
     def hash_local(self, member: int) -> tuple[bytes, int]:
-        """Return sha256 and crc32 of a local file; raises as `read_local` does."""
-        sha256, crc32, left = hashlib.sha256(), 0, self.sizes[member]
+        """Return sha256 and crc32 of a local file; raises as `local_chunks` does."""
+        sha256, crc32, left = hashlib.sha256(), 0, int(self.sizes[member])
         sizes = [min(_READ_BYTES, left - start) for start in range(0, left, _READ_BYTES)]
         for chunk in self.local_chunks(member, sizes):
             sha256.update(chunk)
@@ -93,26 +139,10 @@ class Source:
 
     def changed(self, member: int) -> SourceChangedError:
         """Return the error for a local file that is not what it was."""
-        path = self._root + self.paths[member]
-        return _changed("The file changed while it was published", path)
+        return changed(self._path(member))
 
-    def _open(self, member: int) -> int:
-        path = self._root + self.paths[member]
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise _changed("The file vanished while it was published", path) from error
-        except OSError as error:
-            raise InvalidInputError(
-                f"The file can't be read ({error.strerror})",
-                subject=path,
-                hint="Give read permission, or leave the file out.",
-            ) from error
-
-    def _check_unchanged(self, member: int, fd: int) -> None:
-        now = os.fstat(fd)
-        if now.st_size != self.sizes[member] or now.st_mtime_ns != self._modified[member]:
-            raise self.changed(member)
+    def _path(self, member: int) -> bytes:
+        return self._root + self._names[member].as_py()
 
     # -- inherited files
 
@@ -170,7 +200,7 @@ class Source:
             crc32 = crc32_of(chunk, crc32)
             start += size
             yield chunk
-        if crc32 != self.crc32s[member]:
+        if crc32 != self._crc32s[member]:
             raise IntegrityError(
                 f"The stored bytes of {self.paths[member]!r} are damaged",
                 subject=at.key,
@@ -178,21 +208,21 @@ class Source:
             )
 
     def _checked(self, member: int, block: memoryview | None, start: int) -> memoryview:
-        size = self.sizes[member]
+        size = int(self.sizes[member])
         if block is not None:
             content = block[start : start + size]
-            if crc32_of(content, 0) == self.crc32s[member]:
+            if crc32_of(content, 0) == self._crc32s[member]:
                 return content
         return self._other_copy(member)
 
     def _other_copy(self, member: int) -> memoryview:
         """Read a file whose copy in the package is damaged from its own object."""
-        url, size = self._urls[member], self.sizes[member]
+        url, size = self._urls[member], int(self.sizes[member])
         try:
             content = self._store.read_range(url, 0, size) if url else memoryview(b"")
         except DatasetError:
             content = memoryview(b"")
-        if len(content) == size and crc32_of(content, 0) == self.crc32s[member]:
+        if len(content) == size and crc32_of(content, 0) == self._crc32s[member]:
             return content
         raise IntegrityError(
             f"Every stored copy of {self.paths[member]!r} is damaged or missing",
@@ -203,21 +233,5 @@ class Source:
     def _stored_at(self, member: int) -> Range:
         package, offset = self._packages[member], self._offsets[member]
         if package is not None and offset is not None:
-            return Range(package, offset, self.sizes[member])
-        return Range(self._urls[member] or "", 0, self.sizes[member])
-
-
-def _read_fully(fd: int, view: memoryview) -> None:
-    """Fill `view`, or less if the file ends; the check of the size afterwards tells."""
-    done = 0
-    while done < len(view):
-        count = os.readv(fd, [view[done:]])
-        if not count:
-            return
-        done += count
-
-
-def _changed(message: str, path: str) -> SourceChangedError:
-    return SourceChangedError(
-        message, subject=path, hint="Publish again when nothing writes to the folder any more."
-    )
+            return Range(package, offset, int(self.sizes[member]))
+        return Range(self._urls[member] or "", 0, int(self.sizes[member]))

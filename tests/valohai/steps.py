@@ -119,6 +119,7 @@ class Machine:
             environment=self.environment,
             namespace=self.namespace,
             grace_seconds=self.grace_seconds,
+            look_seconds=0.1,
         )
         return execute(
             plan,

@@ -143,6 +143,7 @@ class _Execution:
             self.directories.outputs,
             self.directories.live,
             store=self.store,
+            look_seconds=self.runner.look_seconds,
             not_sizes={file.n_bytes for each in prepared.inputs for file in each.files},
         )
         try:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from prefect_datasets.core.store import Store
 
-_LOOK_SECONDS = 1.0
 # Looking takes at most this share of the time, however many outputs there are.
 _MOST_LOOKING = 0.05
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -76,13 +75,21 @@ class LiveOutputs:
         outputs: The folder of the outputs.
         held: A folder on the same disk, for what is on its way.
         store: Where to.
+        look_seconds: How often to look.
         not_sizes: A read-only file of one of these sizes stays where it is until the end: it may
             be a copy of an input, which the step did not mean to be read-only.
     """
 
     def __init__(
-        self, outputs: Path, held: Path, *, store: Store, not_sizes: Collection[int] = ()
+        self,
+        outputs: Path,
+        held: Path,
+        *,
+        store: Store,
+        look_seconds: float,
+        not_sizes: Collection[int] = (),
     ) -> None:
+        self._look_seconds = look_seconds
         self._outputs, self._held, self._store = outputs, held, store
         self._not_sizes = frozenset(not_sizes)
         self._seen: dict[str, Seen] = {}
@@ -115,11 +122,11 @@ class LiveOutputs:
         return Live(rows, earlier, tuple(notes), tuple(warnings))
 
     def _watch(self) -> None:
-        pause = _LOOK_SECONDS
+        pause = self._look_seconds
         while not self._ending.wait(pause):
             began = time.monotonic()
             paths = self._look()
-            pause = max(_LOOK_SECONDS, (time.monotonic() - began) / _MOST_LOOKING)
+            pause = max(self._look_seconds, (time.monotonic() - began) / _MOST_LOOKING)
             if paths:
                 self._take(paths)
 

@@ -30,9 +30,10 @@ class LineCutter:
             data: What was printed.
             now: The time, in seconds.
         """
-        lines = (self._rest + data).split(b"\n")
+        text = self._rest + data
+        lines = text.split(b"\n")
         self._rest = lines.pop()
-        if b"\r" in data:
+        if b"\r" in text:
             lines = [_last_of_bar(line) for line in lines]
             lines += self._bar(now)
         if len(self._rest) > MOST_BYTES:

@@ -26,6 +26,7 @@ class Runner:
         environment: This process's variables; few of them reach a step (`variables.py`).
         namespace: How a step gets its `/valohai`; `auto` takes the first that works here.
         grace_seconds: How long what is asked to end has before it is killed.
+        look_seconds: How often outputs are looked at for live ones.
     """
 
     runs: Path
@@ -33,6 +34,7 @@ class Runner:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     namespace: NamespaceChoice = "auto"
     grace_seconds: float = 5.0
+    look_seconds: float = 1.0
 
 
 class StepLog(Progress, Protocol):

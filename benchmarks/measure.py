@@ -1,20 +1,25 @@
 """Run one command and measure it from outside: time, CPU, memory of its whole tree, disk.
 
-Memory is the sum of the resident pages that belong to the tree alone (proportional where shared),
-sampled; disk is the most that lay below the watched folders at once, sampled.
+Memory is the sum of the resident pages that belong to the tree alone (proportional where shared);
+disk is what is used on the file system of the work folder. Both are sampled, memory less and less
+often, because asking for it takes time from what is measured.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from typing import Self
 
-_EVERY_SECONDS = 0.05
+_DISK_EVERY_SECONDS = 0.02
+_MEMORY_EVERY_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,68 +31,110 @@ class Measured:
         cpu_seconds: User and system time of the tree.
         peak_bytes: Most memory of the tree at once.
         peak_disk_bytes: Most bytes used on the watched file system beyond those at the start.
+        output: What it wrote to standard output.
     """
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
     peak_disk_bytes: int
+    output: str
 
 
 class FailedError(Exception):
     """The command did not end well."""
 
 
-def run(command: str, *, watched: Path, env: dict[str, str]) -> Measured:
+def run(
+    command: str,
+    *,
+    watched: Path,
+    env: Mapping[str, str],
+    prefix: Sequence[str] = (),
+    timeout_seconds: float = 1800,
+) -> Measured:
     """Run a shell command and measure it.
 
     Args:
         command: For bash, with pipes failing as a whole.
         watched: A folder on the file system whose use is watched; nothing else may write there.
         env: The environment.
+        prefix: What enters the network namespace.
+        timeout_seconds: When to give up.
 
     Raises:
         FailedError: The command failed; its output is the message.
     """
-    os.sync()
-    disk_before, cpu_before = _used(watched), _cpu()
-    peaks = {"memory": 0, "disk": 0}
-    done = threading.Event()
-    begin = time.perf_counter()
-    with subprocess.Popen(
-        ["bash", "-o", "pipefail", "-c", command],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        sampler = threading.Thread(target=_sample, args=(process.pid, watched, peaks, done))
-        sampler.start()
-        output, _ = process.communicate()
-        seconds = time.perf_counter() - begin
-        done.set()
-        sampler.join()
-    if process.returncode:
-        message = f"{command}\n{output[-2000:]}"
-        raise FailedError(message)
-    disk = max(peaks["disk"], _used(watched)) - disk_before
-    return Measured(seconds, _cpu() - cpu_before, peaks["memory"], disk)
+    begin_disk, begin_cpu = used(watched), _cpu()
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
+        begin = time.perf_counter()
+        with (
+            subprocess.Popen(
+                [*prefix, "bash", "-o", "pipefail", "-c", command],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            ) as process,
+            _Sampler(process.pid, watched) as sampler,
+        ):
+            code = _wait(process, timeout_seconds)
+            seconds = time.perf_counter() - begin
+        errors.seek(0)
+        output.seek(0)
+        if code:
+            told = errors.read()[-2000:].decode(errors="replace")
+            raise FailedError(f"exit code {code} from: {command}\n{told}")
+        disk = max(sampler.disk, used(watched)) - begin_disk
+        said = output.read().decode(errors="replace")
+    return Measured(seconds, _cpu() - begin_cpu, sampler.memory, disk, said)
+
+
+def used(folder: Path) -> int:
+    """Return the bytes used on the file system of `folder`."""
+    status = os.statvfs(folder)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+class _Sampler:
+    """Looks at a tree of processes and a file system while the block runs."""
+
+    def __init__(self, root: int, watched: Path) -> None:
+        self.memory = self.disk = 0
+        self._root, self._watched = root, watched
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        begin = last = time.monotonic()
+        while not self._done.wait(_DISK_EVERY_SECONDS):
+            self.disk = max(self.disk, used(self._watched))
+            now = time.monotonic()
+            if now - last >= min(_MEMORY_EVERY_SECONDS, (now - begin) / 10):
+                self.memory = max(self.memory, sum(map(_memory, _tree(self._root))))
+                last = time.monotonic()
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_seconds: float) -> int:
+    try:
+        return process.wait(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        return process.wait()
 
 
 def _cpu() -> float:
     usage = getrusage(RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _used(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return (status.f_blocks - status.f_bfree) * status.f_frsize
-
-
-def _sample(root: int, watched: Path, peaks: dict[str, int], done: threading.Event) -> None:
-    while not done.wait(_EVERY_SECONDS):
-        peaks["memory"] = max(peaks["memory"], sum(map(_memory, _tree(root))))
-        peaks["disk"] = max(peaks["disk"], _used(watched))
 
 
 def _tree(root: int) -> list[int]:
@@ -104,7 +151,8 @@ def _tree(root: int) -> list[int]:
 
 def _memory(pid: int) -> int:
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123  (many times a second)
+            lines = file.read().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))

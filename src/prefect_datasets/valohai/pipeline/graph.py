@@ -108,10 +108,12 @@ class Finding:
     Attributes:
         keys: Where in the pipeline's mapping.
         message: What, without a full stop.
+        hint: What to do now, as a sentence; may be empty.
     """
 
     keys: tuple[str | int, ...]
     message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What every test may ask for: real stores, started with the first test that does.
 
-Nothing here imports Prefect; `tests/prefect/conftest.py` has its harness.
+Nothing here imports Prefect before a test asks for its server.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from tests.servers.process import MissingServerError, Served
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and so what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Servers that take seconds to start: of the processes that run the tests, one has all that ask.
+_COSTLY = ("prefect_api", "ceph", "azurite")
 
 Server = Callable[[Path], AbstractContextManager[Served]]
 
@@ -62,6 +66,37 @@ def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
     """Azure Blob Storage by Azurite."""
     yield from _started(others.azurite, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """URL of the API of a Prefect server; Prefect in this process uses it too."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    own: dict[Any, object] = {
+        PREFECT_HOME: tmp_path_factory.mktemp("prefect-home"),
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+    }
+    with temporary_settings(own), prefect_test_harness(server_startup_timeout=280):
+        yield PREFECT_API_URL.value()
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups as it collects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests together that share a costly server; to start it counts for the first of them."""
+    for item in items:
+        asked_for: list[str] = getattr(item, "fixturenames", [])
+        for server in _COSTLY:
+            if server in asked_for:
+                item.add_marker(pytest.mark.xdist_group(server))
+        if "prefect_api" in asked_for:
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture

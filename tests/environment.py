@@ -18,6 +18,8 @@ def clean_environment(home: Path) -> dict[str, str]:
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # Of a throw-away server, which takes its time on a busy machine.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), kept.get("PATH", "")]),
         "no_proxy": "127.0.0.1,localhost",
     }

@@ -42,14 +42,13 @@ def python_blocks(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.slow  # starts Prefect's throw-away server, as a user's first script does
-def test_python_runs(tmp_path: Path) -> None:
+def test_python_runs(prefect_api: str, tmp_path: Path) -> None:
     script = tmp_path / "readme.py"
     script.write_text("\n".join([_BEFORE, *python_blocks(README), _AFTER]), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:prefect_datasets", str(script)],
         cwd=tmp_path,
-        env=clean_environment(tmp_path),
+        env={**clean_environment(tmp_path), "PREFECT_API_URL": prefect_api},
         capture_output=True,
         text=True,
         timeout=110,

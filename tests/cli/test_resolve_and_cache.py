@@ -111,7 +111,7 @@ def test_flat(run: Run, published: str, tmp_path: Path) -> None:
     done = run("resolve", V1, *flat)
     assert done.code == 1
     assert "cats/" in done.err
-    assert "dogs/1.txt" in done.err
+    assert "dogs/" in done.err
     assert not target.exists()
     assert run("resolve", V1, "--include", "cats/**", *flat).code == 0
     assert list(tree(target)) == ["1.txt", "2.txt", "3.txt"]

@@ -614,7 +614,7 @@ _SAID = strategies.path_lists(min_size=1, max_size=6).flatmap(
 
 
 @given(said=_SAID, rng=st.randoms())
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_the_order_of_lines_does_not_matter(
     said: tuple[tuple[str, dict[str, Any]], ...], rng: Any
 ) -> None:
@@ -633,7 +633,7 @@ def test_the_order_of_lines_does_not_matter(
 
 
 @given(said=_SAID, data=st.data())
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_a_sidecar_is_as_good_as_a_line(
     said: tuple[tuple[str, dict[str, Any]], ...], data: st.DataObject
 ) -> None:
@@ -656,7 +656,7 @@ def test_a_sidecar_is_as_good_as_a_line(
 
 
 @given(said=_SAID)
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_what_is_read_is_what_is_written(said: tuple[tuple[str, dict[str, Any]], ...]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prefect.settings import (
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_HOME,
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
-    PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
-from prefect.testing.utilities import prefect_test_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,28 +23,24 @@ _VARIABLES = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A server for the whole session: starting one takes as long as all tests here."""
-    quiet: dict[Any, object] = {
-        PREFECT_HOME: tmp_path_factory.mktemp("prefect-home"),
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+def prefect_server(prefect_api: str) -> Iterator[None]:
+    """Use one server for the whole session: starting one takes as long as all tests here."""
+    quick: dict[Any, object] = {
         # The thread that sends heartbeats sleeps a second in every flow run.
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
     }
-    with temporary_settings(updates=quiet), prefect_test_harness(server_startup_timeout=180):
+    with temporary_settings(updates=quick):
         yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Prefect leave sockets open, as it does after every async flow, and take its time."""
+    """Let Prefect leave sockets open, as it does after every async flow."""
     here = Path(__file__).parent
     leaves_sockets = pytest.mark.filterwarnings("ignore:.*socket:ResourceWarning")
     for item in items:
         if here in item.path.parents:
             item.add_marker(leaves_sockets)
-            # Starting the server counts for the first test, and on a busy machine takes a minute.
-            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from tests.servers.s3 import s3_client
 from tests.stores.contract import keys, spread
 
 ALWAYS = 10_000
+PIECE = 5 << 20  # the least that S3 takes
 CLIENTS = pytest.mark.parametrize("fast", [True, False], ids=["obstore", "s3fs"])
 
 
@@ -86,7 +87,7 @@ class TestOnce:
     @pytest.mark.parametrize("action", ["refuse", "reset", "lost_reply"])
     @pytest.mark.parametrize("step", ["uploads", "partNumber", "uploadId=[^&]*$"])
     def test_upload(self, store: Store, proxy: FaultProxy, action: str, step: str) -> None:
-        size = 16 << 20
+        size = PIECE
         data = spread(size + 1000)
         method = "PUT" if step == "partNumber" else "POST"
         rule = proxy.fail(method, action, path=f"/big\\?.*{step}")  # type: ignore[arg-type]
@@ -130,7 +131,7 @@ class TestAlways:
     def test_a_piece_that_never_arrives(
         self, store: Store, proxy: FaultProxy, seaweedfs: Served
     ) -> None:
-        size = 16 << 20
+        size = PIECE
         proxy.fail("PUT", "refuse", path="partNumber=2", times=ALWAYS, status=500)
 
         def upload_all() -> None:

@@ -25,10 +25,10 @@ from tests.stores.contract import ODD_PATHS
 
 ODD = {path: path.encode() for path in ODD_PATHS if not any(ord(c) < 32 for c in path)}
 FILES = {
-    **{f"many/{number:03}.bin": os.urandom(2000) for number in range(300)},
+    **{f"many/{number:03}.bin": os.urandom(2000) for number in range(60)},
     **{f"odd/{path}": content for path, content in ODD.items()},
     "empty": b"",
-    "large.bin": os.urandom(40_000_000),
+    "large.bin": os.urandom(24_000_000),  # two pieces, with a run to copy
 }
 
 

@@ -90,6 +90,7 @@ class Contender:
         tunes_on_sample: Whether a sample of the files is enough to tune it.
         is_sampled: It runs on two samples, and what all files take follows from the difference.
         uploads: It gets an empty bucket each time.
+        keeps_cache: Our cache stays for the next run.
         needs: Programs without which it is left out.
         facts: What else its standard output says.
         is_limit: It does only a part of the work; nothing can be faster.
@@ -106,6 +107,7 @@ class Contender:
     tunes_on_sample: bool = True
     is_sampled: bool = False
     uploads: bool = False
+    keeps_cache: bool = False
     needs: tuple[str, ...] = ()
     facts: Facts | None = None
     is_limit: bool = False

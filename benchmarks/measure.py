@@ -8,6 +8,7 @@ often, because asking for it takes time from what is measured.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -75,7 +76,6 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                start_new_session=True,
             ) as process,
             _Sampler(process.pid, watched) as sampler,
         ):
@@ -128,7 +128,8 @@ def _wait(process: subprocess.Popen[bytes], timeout_seconds: float) -> int:
     try:
         return process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
+        for pid in _tree(process.pid):
+            os.kill(pid, signal.SIGKILL)
         return process.wait()
 
 

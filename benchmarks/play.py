@@ -81,6 +81,7 @@ class Player:
                 if number < contender.rounds and not self._entry(contender)["fault"]:
                     self._try(contender, number)
                     self.results.save()
+        remove(self.stage.setting.cache)
         self.outcome["is_complete"] = True
         self.results.save()
 
@@ -141,7 +142,8 @@ class Player:
             n_requests = self.stage.server.n_requests() - begin
         check(setting, contender.makes)
         self.stage.clear()
-        remove(setting.cache)
+        if not contender.keeps_cache:
+            remove(setting.cache)
         return measured, n_requests
 
     def _settings(self, contender: Contender) -> list[Setting]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.goals import reached
 from benchmarks.picture import picture
-from benchmarks.results import Entry, Outcome, Results, median
+from benchmarks.results import Entry, Outcome, Results, fact, median
 
 _HEAD = (
     "| | seconds | times ours | requests | CPU s | memory MB | disk MB |",
@@ -65,11 +65,22 @@ def _table(name: str, outcome: Outcome, results: Results) -> str:
         if entry["runs"]
     ]
     notes = [f"- {key}: {entry['fault']}" for key, entry in there.items() if entry["fault"]]
+    notes += [f"- {key}: {said}" for key, entry in there.items() if (said := _facts(entry))]
     if any(entry["sampled"] for entry in there.values()):
         few, more = next(entry["sampled"] for entry in there.values() if entry["sampled"])
         notes.append(f"- ¹ extrapolated from {few:,} and {more:,} of the files")
     where = f"`{name}`, commit {outcome['commit']}, {outcome['date']}"
     return "\n".join([title, "", where, "", *_HEAD, *rows, *(["", *notes] if notes else [])])
+
+
+def _facts(entry: Entry) -> str:
+    """Write what a contender said of itself."""
+    if not entry["runs"] or not entry["runs"][0]["facts"]:
+        return ""
+    if "engine_seconds" in entry["runs"][0]["facts"]:
+        return f"{fact(entry, 'engine_seconds') * 1000:.2f} ms in a process that has started"
+    n_bytes, n_linked = fact(entry, "fetched_bytes"), fact(entry, "linked_files")
+    return f"{n_bytes / 1e6:,.1f} MB fetched, tables included; {n_linked:,.0f} files linked"
 
 
 def _rank(entry: Entry, outcome: Outcome, name: str) -> tuple[bool, bool, float]:

@@ -35,8 +35,14 @@ def s5cmd(arguments: str, workers: str = "64") -> str:
 
 
 def resolve(version: str = "v1") -> Contender:
-    """Our own: a resolve into an empty cache, every member checked."""
-    return Contender(RESOLVE, lambda s: resolving(s, version), makes="files", facts=fetched)
+    """Return our own: a resolve into an empty cache, every member checked."""
+    return Contender(
+        RESOLVE, lambda s: resolving(s, version), makes="files", facts=fetched, before=_no_cache
+    )
+
+
+def _no_cache(s: Setting) -> str:
+    return f"rm -rf {s.cache}"
 
 
 def resolving(s: Setting, version: str) -> str:

@@ -52,19 +52,25 @@ def warm() -> list[Contender]:
         Contender(
             WARM,
             lambda s: resolving(s, "v1"),
-            before=lambda s: _cached(s, "v1"),
+            before=_once_cached,
             makes="files",
+            keeps_cache=True,
         ),
-        Contender(PASS, lambda _: f"{sys.executable} -c pass"),
-        Contender(ISOLATED, lambda _: f"{sys.executable} -I -c pass"),
+        Contender(PASS, lambda _: f"{sys.executable} -c pass", keeps_cache=True),
+        Contender(ISOLATED, lambda _: f"{sys.executable} -I -c pass", keeps_cache=True),
         Contender(
             ENGINE,
             lambda s: rival(f"warm {s.store} {s.cache} dataset://bench/v1"),
-            before=lambda s: _cached(s, "v1"),
+            before=_once_cached,
             facts=json.loads,
             rounds=3,
+            keeps_cache=True,
         ),
     ]
+
+
+def _once_cached(s: Setting) -> str:
+    return f"[ -e {s.cache}/versions ] || {_cached(s, 'v1')}"
 
 
 def _cached(s: Setting, version: str) -> str:

@@ -235,8 +235,12 @@ class Cache:
         """Yield every place that exists, complete or not."""
         for area in areas or AREAS:
             for group in _folders(self.root / area):
-                for name in _folders(self.root / area / group):
+                for name in self.names(area, group):
                     yield Entry(self.root, area, group, name)
+
+    def names(self, area: str, group: str) -> list[str]:
+        """Return the names of a group's places, complete or not."""
+        return _folders(self.root / area / group)
 
     # -- pointers
 

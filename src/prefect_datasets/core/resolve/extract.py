@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.cache.attempt import Attempt, Leftover
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.progress import Progress
+    from prefect_datasets.core.resolve.ahead import FirstTable
     from prefect_datasets.core.store import Store
 
 # Each thread reads and extracts by turns: more than the processors, so that some wait for the
@@ -53,8 +54,18 @@ def build_version(
     store: Store,
     progress: Progress,
     cost: CostModel | None = None,
+    first: FirstTable | None = None,
 ) -> Ready:
     """Fill an attempt with a version's files and tables; return what its `ready` shall say.
+
+    Args:
+        record: The version.
+        selection: Which of its files.
+        attempt: Where they go.
+        store: Where they are.
+        progress: Who is told.
+        cost: What reading costs; guessed if left out.
+        first: The first table, if it is being fetched already.
 
     Raises:
         IntegrityError: A file is damaged in every copy.
@@ -62,7 +73,9 @@ def build_version(
         StoreError: The store failed; likewise.
     """
     cost = cost or (LOCAL if store.kind in ("file", "memory") else CostModel())
-    making = _Making(record, selection, attempt, store=store, progress=progress, cost=cost)
+    making = _Making(
+        record, selection, attempt, store=store, progress=progress, cost=cost, first=first
+    )
     with making as it:
         return it.run()
 
@@ -140,6 +153,7 @@ class _Making:
         store: Store,
         progress: Progress,
         cost: CostModel,
+        first: FirstTable | None,
     ) -> None:
         self._record = record
         self._selection = selection
@@ -156,6 +170,7 @@ class _Making:
             folder=attempt.parts,
             elsewhere=[left.folder / "parts" for left in self._leftovers]
             + [source.tables for source in self._sources if source.is_same(record)],
+            first=first,
         )
         self._made: set[str] = set()
         self._lock = threading.Lock()
@@ -282,9 +297,10 @@ class _Making:
         new = pick(members.paths, rows)
         try:
             source = hands.source(link.files)
-            missing = link_files(
-                zip(old, new, strict=True), source, hands.target, self._attempt.files
-            )
+            with self._fetcher.writing:
+                missing = link_files(
+                    zip(old, new, strict=True), source, hands.target, self._attempt.files
+                )
         except FileNotFoundError:  # the other tree was deleted
             missing = list(range(len(rows)))
         gone = rows[missing]

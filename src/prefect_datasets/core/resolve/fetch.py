@@ -6,6 +6,7 @@ package is what is damaged; only then the resolve fails, and names it.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 # What a second try, or the other copy, may heal.
 HEALABLE = (IntegrityError, NotFoundError, StoreError)
+
+# Threads that write at a time. More would only pass the interpreter's lock, and that of a folder
+# they all write into, to and fro; those that wait for the network don't count.
+_N_WRITERS = os.cpu_count() or 1
 
 # Rows of single objects that are planned at a time: their keys are Python strings.
 _SINGLES_AT_ONCE = 1 << 16
@@ -148,6 +153,7 @@ class Fetcher:
         self.cost = cost
         self.progress = progress
         self.n_fetched_bytes = 0
+        self.writing = threading.Semaphore(_N_WRITERS)
         self._lock = threading.Lock()
         self._warned: set[str] = set()
 
@@ -162,11 +168,15 @@ class Fetcher:
             here = slice(read.first - first, read.end - first)
             if buffer is None:
                 failed.append(rows[here])
-            elif bad := write_files(contents[here], buffer, hands.target, self.attempt.files):
+            elif bad := self._write(contents[here], buffer, hands):
                 failed.append(rows[here][bad])
         if failed:
             self.heal(members, np.concatenate(failed), job[0].key, hands)
         self.done(members, rows)
+
+    def _write(self, contents: Contents, buffer: memoryview, hands: Hands) -> list[int]:
+        with self.writing:
+            return write_files(contents, buffer, hands.target, self.attempt.files)
 
     def done(self, members: Members, rows: Int64s) -> None:
         """Note rows as whole."""

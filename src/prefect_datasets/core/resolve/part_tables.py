@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from prefect_datasets.core.cache.cache import Selection
     from prefect_datasets.core.format.record import VersionRecord
+    from prefect_datasets.core.resolve.ahead import FirstTable
     from prefect_datasets.core.store import Store
 
 # Beyond any store's largest object; sums of two stay in 64 bits.
@@ -48,6 +49,7 @@ class PartTables:
         folder: Where to keep the tables, as they are for a whole version, else those of the
             selected rows.
         elsewhere: Folders where they may lie already.
+        first: The first of them, if it is being fetched already.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class PartTables:
         store: Store,
         folder: Path,
         elsewhere: list[Path],
+        first: FirstTable | None = None,
     ) -> None:
         self._record = record
         self._selection = selection
         self._store = store
         self._folder = folder
         self._elsewhere = elsewhere
+        self._first = first
         self._globs = Globs(selection.include) if selection.include else None
         self._weights: dict[int, int] | None = None
         self._n_included = 0
@@ -97,6 +101,10 @@ class PartTables:
                 parts.check_table(data, part)
                 return data
         self.n_fetched_bytes += part.table_bytes
+        with suppress(IntegrityError):
+            if self._first and (data := self._first.take(part.table)):
+                parts.check_table(data, part)
+                return data
         return parts.read_part_bytes(self._store, part)
 
     # -- selecting --------------------------------------------------------------------------

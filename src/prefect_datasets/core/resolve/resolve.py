@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect_datasets.core.cache.cache import Cache, Entry, Ready, Selection
+from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, Selection
 from prefect_datasets.core.progress import NoProgress, Progress
+from prefect_datasets.core.resolve.ahead import FirstTable, Loading
 from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.obtain import obtain, warm
 from prefect_datasets.core.store_spec import StoreSpec, identity, local_root
@@ -100,11 +101,14 @@ def _resolve(
         entry = cache.version(uri, digest, selection)
         if ready := warm(cache, entry):
             return _tree(entry, uri, ready, is_warm=True)
-    opened = store.open() if isinstance(store, StoreSpec) else store
-    record = _find(opened, uri)
-    entry = cache.version(record.uri, record.digest, selection)
-    build = _builder(record, selection, opened, progress, cost)
-    ready, is_warm = obtain(cache, entry, build, progress)
+    with Loading() as loading:
+        if not cache.names(VERSIONS, uri.dataset):  # else it may be there, by an alias
+            loading.begin()
+        opened = store.open() if isinstance(store, StoreSpec) else store
+        record = _find(opened, uri)
+        entry = cache.version(record.uri, record.digest, selection)
+        build = _builder(record, selection, opened, progress, cost, loading)
+        ready, is_warm = obtain(cache, entry, build, progress)
     if (stamp := _stamp(store, record.uri)) is not None:
         cache.point(name, record.uri, record.digest, stamp=stamp)
     return _tree(entry, record.uri, ready, is_warm=is_warm)
@@ -122,15 +126,33 @@ def _builder(
     store: Store,
     progress: Progress,
     cost: CostModel | None,
+    loading: Loading,
 ) -> Callable[[Attempt], Ready]:
     def build(attempt: Attempt) -> Ready:
-        from prefect_datasets.core.resolve import extract  # noqa: PLC0415  (see above)
+        loading.begin()
+        key = None if _has_tables(attempt, record) else record.parts[0].table
+        with FirstTable(store, key) as first:
+            from prefect_datasets.core.resolve import extract  # noqa: PLC0415  (see above)
 
-        return extract.build_version(
-            record, selection, attempt, store=store, progress=progress, cost=cost
-        )
+            return extract.build_version(
+                record, selection, attempt, store=store, progress=progress, cost=cost, first=first
+            )
 
     return build
+
+
+def _has_tables(attempt: Attempt, record: VersionRecord) -> bool:
+    """Tell whether its tables may lie here, of other attempts or selections, or there is none."""
+    entry = attempt.entry
+    if not record.parts:
+        return True
+    try:
+        names = os.listdir(entry.attempts)  # noqa: PTH208  (names are enough)
+    except OSError:
+        return True
+    trees = attempt.cache.names(VERSIONS, entry.group)
+    is_tried = not {*names} <= {"lock", attempt.folder.name}
+    return is_tried or any(f"-{record.digest[:16]}" in name for name in trees)
 
 
 def _tree(entry: Entry, uri: DatasetUri, ready: Ready, *, is_warm: bool) -> Tree:

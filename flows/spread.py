@@ -1,16 +1,11 @@
 """Spread the work of a plan over the task runs of a flow; where there is no flow, do it here."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, as_completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core.columns import take
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.progress import Progress
 from prefect_datasets.core.publish import publish as engine
@@ -88,9 +83,8 @@ def _store_parts(parts: Sequence[PartPlan], block: DatasetStore, progress: Progr
 
 def _submit(job: Sequence[PartPlan], block: DatasetStore, share: str) -> PrefectFuture[list[Part]]:
     task = package_version if job[0].is_packaged else upload_files
-    sent = job if _tasks_are_threads() else [_alone(part) for part in job]
     # Prefect's overloads for tasks that take anything are not fully typed.
-    return task.submit(unseen(sent), store=block, share=share)  # pyright: ignore[reportUnknownMemberType]
+    return task.submit(unseen(job), store=block, share=share)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _store_here(job: Sequence[PartPlan], block: DatasetStore, share: str) -> list[Part]:
@@ -127,16 +121,6 @@ def _wait(
     if error is not None:
         raise error
     return [results[future] for future in futures]
-
-
-def _tasks_are_threads() -> bool:
-    context = FlowRunContext.get()
-    return context is not None and isinstance(context.task_runner, ThreadPoolTaskRunner)
-
-
-def _alone(part: PartPlan) -> PartPlan:
-    """Copy a part's rows: they are a slice of a table, and are pickled with all of that table."""
-    return replace(part, rows=take(part.rows, np.arange(part.n_files)))
 
 
 def batches(parts: Sequence[PartPlan], *, most: int) -> list[Sequence[PartPlan]]:

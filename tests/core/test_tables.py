@@ -304,3 +304,24 @@ def test_processes_that_use_tables_start_no_threads_and_end_well_under_load(tmp_
     running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
     ended = [(process.communicate()[1], process.returncode) for process in running]
     assert ended == [(b"", 0)] * 4
+
+
+PATHS = st.lists(
+    st.text(alphabet="a0-./\n\x7fé", min_size=0, max_size=5), unique=True, max_size=12
+).map(lambda paths: sorted(paths, key=str.encode))
+
+
+def is_unsafe_by_itself(path: str) -> bool:
+    parts = path.split("/")
+    return any(part in {"", ".", ".."} for part in parts) or not path.isprintable()
+
+
+@given(paths=PATHS, low=st.integers(0, 3))
+@settings(max_examples=500)
+def test_all_paths_at_once_are_as_each_by_itself(paths: list[str], low: int) -> None:
+    column = pa.array(paths, pa.string())[low:]
+    unsafe = [is_unsafe_by_itself(path) for path in paths[low:]]
+    assert tables.is_unsafe(column).to_pylist() == unsafe
+    if not any(unsafe):
+        folders = [any(p.startswith(f"{path}/") for p in paths[low:]) for path in paths[low:]]
+        assert tables._is_folder(column).to_pylist() == folders

@@ -111,9 +111,26 @@ def binaries(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), buffers)
 
 
+def nulls(n: int, kind: pa.DataType) -> pa.Array:
+    """Return a column of nulls that takes no memory until somebody looks at its values.
+
+    What `pyarrow.nulls` returns is filled with zeros: 32 bytes for each digest that is not known.
+    """
+    widths = (4 * (n + 1), 0) if pa.types.is_string(kind) else (n * kind.bit_width // 8,)
+    buffers = [pa.py_buffer(np.zeros(n_bytes, np.uint8)) for n_bytes in (-(-n // 8), *widths)]
+    return pa.Array.from_buffers(kind, n, buffers, null_count=n)
+
+
 def repeated(text: str, n: int) -> pa.Array:
     """Return a column that says the same `n` times."""
     return strings([text]).take(number_array(np.zeros(n, np.int32), pa.int32()))
+
+
+def text_ends(column: pa.Array) -> npt.NDArray[np.int32]:
+    """Return where the texts of a column begin in its bytes, and where the last one ends."""
+    if not len(column):
+        return np.zeros(1, np.int32)
+    return np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
 
 
 def digest_matrix(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,8 +11,8 @@ import pyarrow as pa
 from prefect_datasets.core.columns import int64_array, repeated
 from prefect_datasets.core.errors import IntegrityError, NotFoundError
 from prefect_datasets.core.format.package import layout
-from prefect_datasets.core.format.rows import ROWS
-from prefect_datasets.core.format.tables import read_table
+from prefect_datasets.core.format.rows import ROWS, FilesDigest
+from prefect_datasets.core.format.tables import read_columns, read_table
 
 if TYPE_CHECKING:
     from prefect_datasets.core.format.record import Part, VersionRecord
@@ -53,6 +53,25 @@ def read_part_bytes(store: Store, part: Part) -> bytes:
         ) from error
     check_table(data, part)
     return data
+
+
+def digest_of_parts(store: Store, parts: Sequence[Part]) -> str:
+    """Return the digest of all files of a version's parts, once each table was read back.
+
+    The digest of a single part is the version's own. Of the tables of several, which are what
+    `write_table` wrote if their digests are right, only what the digest is of is read.
+
+    Raises:
+        NotFoundError: A table is gone.
+        IntegrityError: It is not the one that was written.
+    """
+    digest = FilesDigest()
+    for part in parts:
+        data = read_part_bytes(store, part)
+        if len(parts) == 1:
+            return part.digest
+        digest.update(read_columns(data, FilesDigest.COLUMNS, key=part.table))
+    return digest.hexdigest()
 
 
 def check_table(data: bytes | memoryview, part: Part) -> None:

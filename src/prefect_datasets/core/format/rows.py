@@ -62,6 +62,8 @@ class FilesDigest:
     of the three results one after the other. Rows are fed in path order.
     """
 
+    COLUMNS = ("path", "size", "sha256")
+
     def __init__(self) -> None:
         self._paths = hashlib.sha256()
         self._sizes = hashlib.sha256()
@@ -69,7 +71,7 @@ class FilesDigest:
 
     def update(self, rows: pa.Table) -> None:
         """Feed the next rows, a table with at least path, size and sha256."""
-        for batch in rows.select(["path", "size", "sha256"]).to_batches():
+        for batch in rows.select(list(self.COLUMNS)).to_batches():
             ended = pc.binary_join_element_wise(batch.column("path"), "", "\0")
             _feed(self._paths, ended.cast(pa.binary()))
             self._sizes.update(_fixed_width_bytes(batch.column("size"), 8))

@@ -12,10 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_datasets.core.columns import one_array
+from prefect_datasets.core.columns import (
+    bool_array,
+    mask,
+    one_array,
+    strings,
+    take,
+    text_ends,
+)
 from prefect_datasets.core.errors import IntegrityError, UnsupportedFormatError
 from prefect_datasets.core.format.rows import ROWS
 
@@ -46,6 +54,8 @@ _LEVELS = {name: 1 if name == "datum" else 3 for name in ROWS.names if _COMPRESS
 
 _UNSAFE = r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"
 _MOST_NAMED = 5
+_SPACE, _DOT, _SLASH, _DELETE = b" ./\x7f"
+_NOTHING, _ZERO = strings(["", "0"])  # "0" is the character behind "/"
 
 
 def write_table(rows: pa.Table) -> pa.Buffer:
@@ -99,6 +109,11 @@ def read_table(
     return rows if columns is None else rows.select(list(columns))
 
 
+def read_columns(data: bytes | memoryview, columns: Sequence[str], *, key: str) -> pa.Table:
+    """Read columns of a table that was stored at `key` and is known to be as it was written."""
+    return _read_parquet(data, key, list(columns))
+
+
 def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
     """Return what is wrong with the paths of a version, a line for each of the first few.
 
@@ -115,10 +130,34 @@ def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
 
 def is_unsafe(paths: pa.Array) -> pa.Array:
     """Tell of each path whether it leaves its folder, is ambiguous, or has control characters."""
+    if _are_plainly_safe(paths):
+        return bool_array(np.zeros(len(paths), np.bool_))
     return pc.match_substring_regex(paths, _UNSAFE)
 
 
-def _read_parquet(data: bytes | bytearray | memoryview | pa.Buffer, key: str) -> pa.Table:
+def _are_plainly_safe(paths: pa.Array) -> bool:
+    """Tell whether no path can be unsafe, by the bytes of all at once; most often none can.
+
+    A part of a path that is empty, `.` or `..` stands at its begin, at its end or behind a slash.
+    """
+    ends = text_ends(paths)
+    letters = np.frombuffer(paths.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]]
+    ends = ends - ends[0]
+    if (np.diff(ends) == 0).any():
+        return False
+    begins_part = (letters == _SLASH) | (letters == _DOT)
+    behind_slash = letters[:-1] == _SLASH
+    return not (
+        (behind_slash & begins_part[1:]).any()
+        or begins_part[ends[:-1]].any()
+        or (letters[ends[1:] - 1] == _SLASH).any()
+        or ((letters < _SPACE) | (letters == _DELETE)).any()
+    )
+
+
+def _read_parquet(
+    data: bytes | bytearray | memoryview | pa.Buffer, key: str, columns: list[str] | None = None
+) -> pa.Table:
     import pyarrow.parquet as pq  # noqa: PLC0415  (see write_table)
 
     try:
@@ -126,7 +165,7 @@ def _read_parquet(data: bytes | bytearray | memoryview | pa.Buffer, key: str) ->
         _check_format(file.metadata.metadata or {}, key)
         if not file.schema_arrow.equals(ROWS):
             raise _damaged("it has other columns", key)
-        rows = file.read(use_threads=False)
+        rows = file.read(columns, use_threads=False)
         rows.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(str(error).split("\n", 1)[0], key) from error
@@ -163,7 +202,8 @@ def _row_faults(rows: pa.Table) -> Iterator[str]:
 
 def _is_folder(paths: pa.Array) -> pa.Array:
     """Tell for each path whether another path lies below it."""
-    # Neither `pa.array` nor `pc.list_element`: both import pandas where it is installed.
+    if not _may_have_folders(paths):
+        return bool_array(np.zeros(len(paths), np.bool_))
     folders = [paths[:0]]
     below = paths
     while len(below := below.filter(pc.match_substring(below, "/"))):
@@ -171,6 +211,18 @@ def _is_folder(paths: pa.Array) -> pa.Array:
         below = pc.unique(parents)
         folders.append(below)
     return pc.is_in(paths, value_set=pa.concat_arrays(folders))
+
+
+def _may_have_folders(paths: pa.Array) -> bool:
+    """Tell whether any path can be a folder of another, by the path behind each; most often no.
+
+    What stands in order between `a` and `a/b` begins with `a` and a character up to the slash, so
+    the path behind `a` is less than `a0`.
+    """
+    lengths = np.diff(text_ends(paths))
+    rows = np.flatnonzero(lengths[1:] > lengths[:-1])
+    beyond = pc.binary_join_element_wise(take(paths, rows), _ZERO, _NOTHING)
+    return bool(mask(pc.less(take(paths, rows + 1), beyond)).any())
 
 
 def _named(what: str, paths: pa.Array) -> list[str]:

@@ -187,7 +187,7 @@ class _Planner:
     def _version(
         self, declaration: VersionDeclaration, files: pa.Table, declarations: Declarations
     ) -> VersionPlan:
-        local = files.take(declarations.members[declaration.uri])
+        local = _rows_of(files, declarations.members[declaration.uri])
         parent, inherited = self._inherited(declaration)
         sources = merge_sources(inherited, local)
         if not sources.num_rows:
@@ -361,6 +361,11 @@ def with_digests(part: PartPlan, store: Store) -> pa.Table:
         digests = list(pool.map(digest_of, range(part.n_files), chunksize=256))
     columns = [part.rows["path"], part.rows["size"], digest_array(digests)]
     return pa.Table.from_arrays(columns, names=["path", "size", "sha256"])
+
+
+def _rows_of(files: pa.Table, rows: pa.Array) -> pa.Table:
+    """Return the rows of a version; all of them are not copied."""
+    return files if len(rows) == files.num_rows else files.take(rows)
 
 
 def _aliases_within(aliases: Mapping[str, str], sources: pa.Table) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_datasets.core.columns import numbers
+from prefect_datasets.core.columns import nulls, numbers
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.globs import Globs
@@ -100,6 +100,11 @@ class PartPlan:
     earlier: tuple[str, ...] = ()
     committed: Part | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the part's own rows, and of these what they say: they are a slice of a table."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _unpacked, ({**values, "rows": _packed(self.rows)},)
+
     @property
     def n_files(self) -> int:
         """Number of files."""
@@ -109,6 +114,21 @@ class PartPlan:
     def n_bytes(self) -> int:
         """Sum of the files' sizes."""
         return pc.sum(self.rows["size"]).as_py() or 0
+
+
+def _packed(rows: pa.Table) -> pa.Buffer:
+    """Return rows as bytes, without columns that say nothing."""
+    said = [name for name in rows.column_names if rows[name].null_count < rows.num_rows]
+    sink = pa.BufferOutputStream()
+    table = rows.select(said or ["path"])
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue()
+
+
+def _unpacked(values: dict[str, Any]) -> PartPlan:
+    rows = pa.ipc.open_stream(values["rows"]).read_all()
+    return PartPlan(**{**values, "rows": as_sources(rows)})
 
 
 def decide_packaging(policy: Policy, rows: pa.Table, *, asked: bool | None) -> Decision:
@@ -209,7 +229,7 @@ def as_sources(rows: pa.Table) -> pa.Table:
     columns = [
         rows[field.name].cast(field.type)
         if field.name in rows.column_names
-        else pa.nulls(rows.num_rows, field.type)
+        else nulls(rows.num_rows, field.type)
         for field in SOURCES
     ]
     return pa.Table.from_arrays(columns, schema=SOURCES)

@@ -28,7 +28,7 @@ from prefect_datasets.core.format.record import (
     Part,
     VersionRecord,
 )
-from prefect_datasets.core.format.rows import ROWS, FilesDigest, datum_id, files_digest
+from prefect_datasets.core.format.rows import ROWS, datum_id, files_digest
 from prefect_datasets.core.format.tables import read_table, write_table
 from prefect_datasets.core.metadata.declarations import VersionDeclaration
 from prefect_datasets.core.progress import NoProgress, Progress, format_bytes
@@ -311,13 +311,10 @@ def commit(
 
 
 def _commit_version(version: VersionPlan, ordered: tuple[Part, ...], store: Store) -> VersionRecord:
-    digest = FilesDigest()
-    for part in ordered:
-        # Read back from the store: what can't be read now must not be committed.
-        digest.update(parts.read_part(store, part))
     record = VersionRecord(
         uri=version.uri,
-        digest=digest.hexdigest(),
+        # Read back from the store: what can't be read now must not be committed.
+        digest=parts.digest_of_parts(store, ordered),
         created=catalog.now(),
         execution=version.execution,
         attempt=catalog.new_id(),

@@ -106,15 +106,18 @@ class Player:
         return True
 
     def _tune(self, contender: Contender, entry: Entry) -> None:
+        """Choose the fastest tuning; a single one needs no trial."""
+        entry["tuning"] = contender.tunings[0] if contender.tunings else ""
+        if len(contender.tunings) < 2:
+            return
         files = self.stage.setting.files
-        if contender.tunings and contender.tunes_on_sample:
+        if contender.tunes_on_sample:
             sampled = entry["sampled"]
             files = self.stage.sample(sampled[-1] if sampled else self.scenario.tunes_on)
         for tuning in contender.tunings:
             setting = replace(self.stage.setting, files=files, tuning=tuning)
             entry["tunings"][tuning] = self._measure(contender, setting)[0].seconds
-        if entry["tunings"]:
-            entry["tuning"] = min(entry["tunings"], key=entry["tunings"].__getitem__)
+        entry["tuning"] = min(entry["tunings"], key=entry["tunings"].__getitem__)
 
     def _try(self, contender: Contender, number: int) -> None:
         entry = self._entry(contender)

@@ -191,9 +191,14 @@ def processes(word: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def all_gone(word: str, *, seconds: float = 10) -> bool:
-    """Wait until no process has a word in its command line."""
+def until(look: Callable[[], bool], *, seconds: float = 30) -> bool:
+    """Wait until something is so; tell whether it is."""
     end = time.monotonic() + seconds
-    while processes(word) and time.monotonic() < end:
+    while not (found := look()) and time.monotonic() < end:
         time.sleep(0.05)
-    return not processes(word)
+    return found
+
+
+def all_gone(word: str) -> bool:
+    """Wait until no process has a word in its command line."""
+    return until(lambda: not processes(word))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,11 +16,17 @@ import pytest
 
 from prefect_datasets.valohai.errors import StepCancelledError, StepFailedError
 from prefect_datasets.valohai.plan import Outcome
-from prefect_datasets.valohai.runner import Control
-from tests.valohai.steps import Heard, Machine, all_gone, processes
+from prefect_datasets.valohai.runner import Control, NamespaceChoice
+from tests.valohai.steps import Heard, Machine, all_gone, processes, until
 
 OUTPUT = "echo kept > $VH_OUTPUTS_DIR/kept"
 KINDS = ("bubblewrap", "unshare", "plain")
+
+
+@pytest.fixture
+def nap() -> str:
+    """Seconds to sleep that no other process on this machine sleeps."""
+    return f"99.{uuid.uuid4().int % 10**15}"
 
 
 def failed(outcome: Outcome) -> StepFailedError:
@@ -48,33 +55,32 @@ def test_it_ends_itself(machine: Machine, command: str, code: int, says: str) ->
     assert says in str(failed(outcome))
 
 
-def test_it_takes_too_long(machine: Machine) -> None:
-    outcome = machine.run(OUTPUT, "sleep 61.7", time_limit=0.5)
+def test_it_takes_too_long(machine: Machine, nap: str) -> None:
+    outcome = machine.run(OUTPUT, f"sleep {nap}", time_limit=0.5)
     assert "time limit of 0.5 s" in str(failed(outcome))
-    assert all_gone("61.7")
+    assert not processes(nap)
 
 
 def test_it_is_silent_for_too_long(machine: Machine) -> None:
     chatty = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done"
     log = Heard()
-    outcome = machine.run(OUTPUT, chatty, "sleep 62.7", no_output_timeout=1.5, log=log)
+    outcome = machine.run(OUTPUT, chatty, "sleep 62", no_output_timeout=1.5, log=log)
     assert "printed nothing for 1.5 s" in str(failed(outcome))
     assert log.lines == [*"12345678"], "as long as it prints it goes on"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_leaves_daemons_behind(machine: Machine, kind: str) -> None:
+def test_it_leaves_daemons_behind(machine: Machine, kind: NamespaceChoice, nap: str) -> None:
     """One of them in a session of its own, with an orphan for a child, and deaf."""
-    machine.namespace = kind  # type: ignore[assignment]
-    daemon = "(setsid bash -c \"trap '' TERM HUP; (sleep 63.7 &) ; sleep 63.8\" &)"
+    machine.namespace = kind
+    daemon = f"(setsid bash -c \"trap '' TERM HUP; (sleep {nap}1 &) ; sleep {nap}2\" &)"
     log = Heard()
-    outcome = machine.run(f"{daemon}; sleep 64.7 & sleep 0.2; echo main", OUTPUT, log=log)
+    outcome = machine.run(f"{daemon}; sleep {nap}3 & sleep 0.2; echo main", OUTPUT, log=log)
     assert outcome.error is None
     assert log.lines == ["main"]
     (warning,) = [each for each in log.warnings if "processes running" in each]
-    assert "sleep 64.7" in warning
-    for word in ("63.7", "63.8", "64.7"):
-        assert not processes(f"sleep\0{word}")
+    assert f"sleep {nap}3" in warning
+    assert not processes(nap)
 
 
 def test_what_ends_soon_by_itself_may_do_so(machine: Machine) -> None:
@@ -85,14 +91,14 @@ def test_what_ends_soon_by_itself_may_do_so(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_cancelled(machine: Machine, kind: str) -> None:
+def test_it_is_cancelled(machine: Machine, kind: NamespaceChoice, nap: str) -> None:
     """It has the time to clean up, and takes it."""
-    machine.namespace = kind  # type: ignore[assignment]
+    machine.namespace = kind
     control = Control()
     log = Heard(on_line=lambda line: control.cancel() if line == "ready" else None)
     outcome = machine.run(
         OUTPUT,
-        "trap 'echo cleaned up; exit 9' TERM; (setsid sleep 65.7 &); echo ready; "
+        f"trap 'echo cleaned up; exit 9' TERM; (setsid sleep {nap} &); echo ready; "
         "while :; do sleep 0.1; done",
         control=control,
         log=log,
@@ -100,25 +106,25 @@ def test_it_is_cancelled(machine: Machine, kind: str) -> None:
     assert isinstance(failed(outcome), StepCancelledError)
     assert outcome.exit_code == 9
     assert log.lines[-1] == "cleaned up"
-    assert not processes("sleep\00065.7")
+    assert not processes(nap)
 
 
-def test_it_is_deaf_when_cancelled(machine: Machine) -> None:
+def test_it_is_deaf_when_cancelled(machine: Machine, nap: str) -> None:
     machine.grace_seconds = 0.3
     control = Control()
     log = Heard(on_line=lambda _: control.cancel())
     outcome = machine.run(
-        OUTPUT, "trap '' TERM; echo ready; sleep 66.7; sleep 66.8", control=control, log=log
+        OUTPUT, f"trap '' TERM; echo ready; sleep {nap}; sleep {nap}", control=control, log=log
     )
     assert isinstance(failed(outcome), StepCancelledError)
     assert outcome.exit_code == 137
-    assert not processes("sleep\00066.")
+    assert not processes(nap)
 
 
 def test_it_is_cancelled_before_it_begins(machine: Machine) -> None:
     control = Control()
     control.cancel()
-    outcome = machine.run("sleep 67.7", control=control)
+    outcome = machine.run("sleep 67", control=control)
     assert isinstance(outcome.error, StepCancelledError)
     assert outcome.seconds < 10
 
@@ -132,16 +138,16 @@ machine.namespace = sys.argv[2]
 log = steps.Heard(on_line=lambda line: print(line, flush=True))
 try:
     writes = "echo kept > $VH_OUTPUTS_DIR/kept"
-    machine.run(writes, "(setsid sleep 68.7 &); echo ready; sleep 68.8", log=log)
+    machine.run(writes, f"(setsid sleep {sys.argv[3]} &); echo ready; sleep {sys.argv[3]}", log=log)
 except KeyboardInterrupt:
     print("interrupted", log.warnings, flush=True)
 """
 
 
-def started(root: Path, kind: str) -> subprocess.Popen[str]:
+def started(root: Path, kind: str, nap: str) -> subprocess.Popen[str]:
     """Run a step in a process of its own, up to where it waits."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _RUNNER, str(root), kind],
+        [sys.executable, "-c", _RUNNER, str(root), kind, nap],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -153,30 +159,30 @@ def started(root: Path, kind: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_runner_is_killed(tmp_path: Path, kind: str) -> None:
-    with started(tmp_path, kind) as process:
-        assert processes("sleep\00068.")
+def test_its_runner_is_killed(tmp_path: Path, kind: str, nap: str) -> None:
+    with started(tmp_path, kind, nap) as process:
+        assert until(lambda: len(processes(f"sleep\0{nap}")) == 2)
         process.kill()
-    assert all_gone("sleep\00068.")
+    assert all_gone(nap)
 
 
-def test_ctrl_c(tmp_path: Path) -> None:
-    with started(tmp_path, "auto") as process:
+def test_ctrl_c(tmp_path: Path, nap: str) -> None:
+    with started(tmp_path, "auto", nap) as process:
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=60)
         assert "interrupted" in said
-    assert not processes("sleep\00068.")
+    assert not processes(nap)
     (files,) = tmp_path.glob("store/outputs/*/files")
     assert [path.name for path in files.iterdir()] == ["kept"], "what it wrote is stored"
 
 
-def test_its_supervisor_is_killed(machine: Machine) -> None:
+def test_its_supervisor_is_killed(machine: Machine, nap: str) -> None:
     """As the kernel may do where memory is short."""
     log = Heard(on_line=lambda _: kill_own("supervise.py"))
-    outcome = machine.run(OUTPUT, "echo ready; sleep 69.7", log=log)
+    outcome = machine.run(OUTPUT, f"echo ready; sleep {nap}", log=log)
     assert outcome.exit_code == 137
     assert "SIGKILL" in str(failed(outcome))
-    assert all_gone("69.7")
+    assert all_gone(nap)
 
 
 def kill_own(word: str) -> None:

@@ -17,6 +17,7 @@ from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import aliases
 from prefect_datasets.valohai.plan import InputPlan, KeepDirectories
+from prefect_datasets.valohai.runner import NamespaceChoice
 from prefect_datasets.valohai.urls import object_url, understood
 from tests.servers.process import Served
 from tests.valohai import steps
@@ -195,9 +196,11 @@ def test_uris_of_all_kinds_in_one_input(machine: Machine, files: Path, web: str)
 
 
 @pytest.mark.parametrize("kind", ["bubblewrap", "unshare", "plain"])
-def test_the_step_can_change_neither_inputs_nor_cache(machine: Machine, kind: str) -> None:
+def test_the_step_can_change_neither_inputs_nor_cache(
+    machine: Machine, kind: NamespaceChoice
+) -> None:
     machine.publish("dataset://pets/v1", {"a/f": "original"}, packaging=True)
-    machine.namespace = kind  # type: ignore[assignment]
+    machine.namespace = kind
     for link in ("dataset://pets/v1", ["dataset://pets/v1", "dataset://pets/v1"]):
         machine.run("echo x > $VH_INPUTS_DIR/x/a/f; true", inputs={"x": link})
     log = Heard()

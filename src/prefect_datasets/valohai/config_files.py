@@ -15,6 +15,10 @@ import yaml
 
 from prefect_datasets.valohai.plan import StepPlan
 
+# Of more, nobody reads the list; writing YAML for people takes a minute for 100,000 of them. JSON
+# is YAML too.
+_MOST_PRETTY_FILES = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionInfo:
@@ -90,10 +94,12 @@ def write_config_files(
         "runtime": {},
         "api": {},
     }
+    is_large = sum(map(len, resolved.values())) > _MOST_PRETTY_FILES
     for name, content in contents.items():
-        text = json.dumps(content, indent=2, ensure_ascii=False)
+        text = json.dumps(content, indent=None if is_large else 2, ensure_ascii=False)
         (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
-        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        if not is_large:
+            text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 

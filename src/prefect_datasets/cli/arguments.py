@@ -213,6 +213,13 @@ def _add_maintaining(commands: _Commands[_Arguments]) -> None:
     garbage = _command(
         commands, "gc", "maintain:collect_garbage", "free what no version uses any more"
     )
+    garbage.add_argument(
+        "--outputs-older-than",
+        type=_n_days,
+        metavar="DAYS",
+        help="also free outputs that are in no version, such as those of failed steps, and that no "
+        "datum alias names (default: they stay)",
+    )
     _add_yes(garbage)
 
 
@@ -329,6 +336,13 @@ def _shard(text: str) -> tuple[int, int]:
     if slash and number.isdecimal() and of.isdecimal() and int(number) < int(of):
         return int(number), int(of)
     raise argparse.ArgumentTypeError(f"not a shard: {text!r}. Write K/N, with K from 0 to N-1")
+
+
+def _n_days(text: str) -> int:
+    number = text.lower().removesuffix("d")
+    if number.isdecimal() and int(number):
+        return int(number)
+    raise argparse.ArgumentTypeError(f"not a number of days: {text!r}. Write 1 or more, such as 30")
 
 
 def _n_bytes(text: str) -> int:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from prefect_datasets.core.versions.verify import Report
 
 
+_DAY_SECONDS = 24 * 3600.0
+
+
 def alias(chosen: argparse.Namespace) -> int:
     """Point an alias at a version."""
     store = choose(chosen).store()
@@ -62,7 +65,9 @@ def collect_garbage(chosen: argparse.Namespace) -> int:
     from prefect_datasets.core.versions import garbage as engine  # noqa: PLC0415  pyarrow
 
     store = choose(chosen).store()
-    garbage = engine.plan_garbage(store, time.time())
+    days = chosen.outputs_older_than
+    loose_seconds = None if days is None else days * _DAY_SECONDS
+    garbage = engine.plan_garbage(store, time.time(), loose_seconds=loose_seconds)
     n_uploads = engine.collect(store, garbage) if chosen.yes else 0
     if chosen.json:
         show_json({"deleted": chosen.yes, **asdict(garbage), "n_ended_uploads": n_uploads})

@@ -77,11 +77,22 @@ def _aliased(store: Store, uri: DatumUri) -> str:
         ) from error
 
 
+def tables_with(store: Store, datum: str) -> Iterator[str]:
+    """Yield the keys of the tables that a stored file is looked for in."""
+    for execution in _executions(store, datum):
+        yield from (info.key for info in store.list(f"{keys.output_prefix(execution)}tables/"))
+
+
 def _candidates(store: Store, datum: str) -> Iterator[StoredFile]:
+    for execution in _executions(store, datum):
+        yield from _files(store, execution, datum)
+        yield from _packages(store, execution, datum)
+
+
+def _executions(store: Store, datum: str) -> Iterator[str]:
     for execution in store.list_folders(keys.OUTPUTS):
         if execution[:_SHARED] == datum[:_SHARED]:
-            yield from _files(store, execution, datum)
-            yield from _packages(store, execution, datum)
+            yield execution
 
 
 def _files(store: Store, execution: str, datum: str) -> Iterator[StoredFile]:

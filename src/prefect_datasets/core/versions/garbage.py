@@ -1,9 +1,10 @@
 """Find and delete what no version reaches.
 
 Reached is: every object that a commit record or one of its tables names (of versions deleted within
-the grace period too), packages made for a version afterwards, outputs that are in no version (they
-are kept like any run's outputs), and what datum aliases name. Left alone is everything of an
-execution that was active within the grace period, and of the executions whose objects it may use.
+the grace period too), packages made for a version afterwards, and what datum aliases name, with
+the tables that lead to it. Outputs that are in no version are kept like any run's outputs, unless
+the caller names an age for them. Left alone is everything of an execution that was active within
+the grace period, and of the executions whose objects it may use.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from prefect_datasets.core.errors import NotFoundError
@@ -20,7 +21,7 @@ from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.format.tables import read_table
 from prefect_datasets.core.uri import DatumUri
 from prefect_datasets.core.versions import records
-from prefect_datasets.core.versions.datums import find_datum
+from prefect_datasets.core.versions.datums import find_datum, tables_with
 
 if TYPE_CHECKING:
     from prefect_datasets.core.store import ObjectInfo, Store
@@ -45,19 +46,29 @@ class Garbage:
     n_young: int
 
 
-def plan_garbage(store: Store, now: float, *, grace_seconds: float = GRACE_SECONDS) -> Garbage:
+def plan_garbage(
+    store: Store,
+    now: float,
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+    loose_seconds: float | None = None,
+) -> Garbage:
     """Find what can be deleted; nothing is.
 
     Args:
         store: The store.
         now: The time, in seconds since 1970, by the store's clock.
         grace_seconds: Executions that wrote something within this time are left alone.
+        loose_seconds: Outputs in no version go too where they are older than this, but for those
+            with a datum alias; left out, they stay.
 
     Raises:
         DatasetError: A record or a table can't be read: then nothing can be said to be garbage.
     """
     attempts = list(_attempts(store))
-    reached = frozenset(map(hash, _reached(store, now - grace_seconds)))
+    kept_since = 0.0 if loose_seconds is None else now - loose_seconds
+    found = chain(_reached(store, now - grace_seconds), _loose(store, kept_since))
+    reached = frozenset(map(hash, found))
     used = _used_by_live_attempts(attempts, now - grace_seconds)
     doomed, kept, young, n_bytes = list[str](), 0, 0, 0
     by_execution = groupby(sorted(store.list(keys.OUTPUTS), key=lambda i: i.key), _execution)
@@ -88,19 +99,22 @@ def _reached(store: Store, oldest: float) -> Iterator[str]:
         # A publish that has read a base goes on when the base is deleted.
         for record in records.list_deleted(store, dataset, since=oldest):
             yield from _keys_of(store, record)
-    yield from _loose(store)
     for info in store.list(keys.DATUMS):
         alias = info.key.removeprefix(f"{keys.DATUMS}@").removesuffix(".json")
         try:
-            yield find_datum(store, DatumUri(alias)).stored.key
+            file = find_datum(store, DatumUri(alias))
         except NotFoundError:
             continue  # it names what is gone already
+        yield file.stored.key
+        yield from tables_with(store, file.id)
 
 
-def _loose(store: Store) -> Iterator[str]:
-    """Yield what executions stored that is in no version."""
+def _loose(store: Store, since: float) -> Iterator[str]:
+    """Yield what executions stored since then that is in no version."""
     for execution in store.list_folders(keys.OUTPUTS):
         for info in store.list(keys.tables_prefix(execution, None)):
+            if info.modified <= since:
+                continue
             yield info.key
             rows = read_table(store.read(info.key), key=info.key)
             yield from rows["url"].drop_null().to_pylist()

@@ -3,27 +3,18 @@
 from collections.abc import Sequence
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.publish.publish import VersionPlan, commit
 from prefect_datasets.core.versions.catalog import DatasetVersion
-from prefect_datasets.tasks.policy import RETRIES, RETRY_DELAY, RETRY_JITTER, is_worth_retrying
+from prefect_datasets.tasks.policy import RETRIED
 from prefect_datasets.tasks.progress import progress_of_task
 from prefect_datasets.tasks.run import current_run, run_count
 from prefect_datasets.tasks.summary import announce
 
 
-@task(
-    task_run_name="commit {version.uri}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY,
-    retry_jitter_factor=RETRY_JITTER,
-    retry_condition_fn=is_worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(task_run_name="commit {version.uri}", **RETRIED)
 def commit_version(
     version: VersionPlan, parts: Sequence[Part], *, store: DatasetStore
 ) -> DatasetVersion:

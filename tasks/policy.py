@@ -1,24 +1,17 @@
 """What the tasks here have in common: when one is run again, and what its runs are called."""
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, TypeVar, cast
 
 from prefect import Task
+from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
 from prefect_datasets.core.errors import DatasetError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from prefect_datasets.core.publish.plan_version import PartPlan
-
 T = TypeVar("T")
-
-RETRIES = 3
-RETRY_DELAY = exponential_backoff(backoff_factor=2)
-RETRY_JITTER = 0.5
 
 
 def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -27,15 +20,26 @@ def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -
     return isinstance(error, DatasetError) and error.retryable
 
 
-def name_of_parts(parameters: dict[str, Any] | None = None) -> str:
-    """Call a task run by the parts it publishes: `package dataset://images/v1 2/3`."""
-    assert parameters, "Prefect gives them"
-    parts: Sequence[PartPlan] = parameters["parts"]
-    first, last = parts[0], parts[-1]
-    numbers = f"{first.index + 1}" + (f"-{last.index + 1}" if last is not first else "")
-    work = "package" if first.is_packaged else "upload"
-    of = first.uri or "files in no version"
-    return f"{work} {of} {numbers}/{first.n_parts}"
+class Policy(TypedDict):
+    """Options of a task."""
+
+    retries: int
+    retry_delay_seconds: Callable[[int], list[float]]
+    retry_jitter_factor: float
+    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
+    cache_policy: CachePolicy
+    persist_result: bool
+
+
+# Of every task that moves data: what may succeed later is tried again, and Prefect keeps nothing.
+RETRIED: Policy = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_worth_retrying,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
 
 
 def name_of_uris(parameters: dict[str, Any] | None = None) -> str:

@@ -3,27 +3,18 @@
 from collections.abc import Sequence
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.cache.cache import Selection
 from prefect_datasets.core.resolve import inputs as engine
 from prefect_datasets.core.resolve.inputs import LinkMode, ResolvedInput
 from prefect_datasets.core.resolve.layout import KeepDirectories
-from prefect_datasets.tasks.policy import RETRIES, RETRY_DELAY, RETRY_JITTER, is_worth_retrying
+from prefect_datasets.tasks.policy import RETRIED
 from prefect_datasets.tasks.progress import progress_of_task
 
 
 # A resolved path belongs to one machine, so Prefect must neither cache nor persist it.
-@task(
-    task_run_name="resolve {name}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY,
-    retry_jitter_factor=RETRY_JITTER,
-    retry_condition_fn=is_worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(task_run_name="resolve {name}", **RETRIED)
 def resolve_input(
     name: str,  # noqa: ARG001 - it is in the name of the task run
     uris: Sequence[str],

@@ -3,32 +3,15 @@
 from collections.abc import Sequence
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.publish.plan_version import PartPlan
-from prefect_datasets.core.publish.publish import publish_part
-from prefect_datasets.tasks.policy import (
-    RETRIES,
-    RETRY_DELAY,
-    RETRY_JITTER,
-    is_worth_retrying,
-    name_of_parts,
-)
-from prefect_datasets.tasks.progress import progress_of_task
-from prefect_datasets.tasks.slots import slot
+from prefect_datasets.tasks.parts import name_of_parts, store_parts
+from prefect_datasets.tasks.policy import RETRIED
 
 
-@task(
-    task_run_name=name_of_parts,
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY,
-    retry_jitter_factor=RETRY_JITTER,
-    retry_condition_fn=is_worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(task_run_name=name_of_parts, **RETRIED)
 def upload_files(parts: Sequence[PartPlan], *, store: DatasetStore, share: str = "") -> list[Part]:
     """Store each file as an object of its own, and the table of its part.
 
@@ -38,6 +21,4 @@ def upload_files(parts: Sequence[PartPlan], *, store: DatasetStore, share: str =
         store: Where to.
         share: Name of this task's share of the whole progress.
     """
-    with slot(), progress_of_task(share) as progress:
-        opened = store.open()
-        return [publish_part(part, store=opened, progress=progress) for part in parts]
+    return store_parts(parts, store=store, share=share)

@@ -35,6 +35,7 @@ from prefect_datasets.core.publish.publish import publish_part
 from prefect_datasets.core.store import open_store
 from prefect_datasets.flows import spread
 from prefect_datasets.tasks import package as package_module
+from prefect_datasets.tasks import parts as parts_module
 from tests.prefect import observe
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], list[int]]
                 raise error
             return publish_part(*args, **options)
 
-        monkeypatch.setattr(package_module, "publish_part", publish_at_second)
+        monkeypatch.setattr(parts_module, "publish_part", publish_at_second)
         without_delay = package_module.package_version.with_options(retry_delay_seconds=0)
         monkeypatch.setattr(spread, "package_version", without_delay)
         return attempts
@@ -302,7 +303,7 @@ def test_after_a_failure_the_rest_does_not_begin(
         time.sleep(0.1)
         raise AlreadyPublishedError("It exists", subject="dataset://x/y")
 
-    monkeypatch.setattr(package_module, "publish_part", fails)
+    monkeypatch.setattr(parts_module, "publish_part", fails)
     with pytest.raises(AlreadyPublishedError):
         prepare("v1", store, n_files=40, max_package_bytes=1)
     assert len(begun) < 40

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from prefect_datasets.core.errors import (
     StoreError,
 )
 from prefect_datasets.core.store import open_store
+from prefect_datasets.core.store.gcs import GcsStore
 from prefect_datasets.core.store.translate import missing_package, redacted
+from tests.servers.process import Served
 
 
 @pytest.mark.parametrize(
@@ -145,3 +148,32 @@ class TestLocal:
         with pytest.raises(NotFoundError):
             store.read("key")
         assert store.abort_stale_uploads(0) == 0
+
+
+class TestGcs:
+    @pytest.fixture(autouse=True)
+    def nowhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A machine without credentials, in no cloud."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+        for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"):
+            monkeypatch.delenv(name, raising=False)
+
+    def test_without_credentials_nobody_is_waited_for(
+        self, fake_gcs: Served, fresh_prefix: str
+    ) -> None:
+        """What is public can be read; what is sent to other machines says nothing of this one."""
+        options = {name: value for name, value in fake_gcs.options.items() if name != "token"}
+        store = open_store(f"{fake_gcs.url}/{fresh_prefix}", options)
+        assert isinstance(store, GcsStore)
+        store.write("key", b"1")
+        assert store.fs.credentials.method == "anon"
+        assert "token" not in pickle.loads(pickle.dumps(store))._options
+
+    def test_credentials_that_are_named_and_not_there(
+        self, fake_gcs: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        missing = str(tmp_path / "no-such.json")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", missing)
+        with pytest.raises(AccessDeniedError, match=r"no-such\.json"):
+            open_store(fake_gcs.url, {"endpoint_url": fake_gcs.options["endpoint_url"]}).read("key")

@@ -133,8 +133,12 @@ class FsspecStore(Store):
         import fsspec.core
 
         fresh: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-        fs, path = fsspec.core.url_to_fs(self._full_url, **fresh, **self._options)
+        fs, path = fsspec.core.url_to_fs(self._full_url, **fresh, **self._client_options())
         return fs, str(path)
+
+    def _client_options(self) -> dict[str, object]:
+        """Return the filesystem's options as they are for this machine."""
+        return self._options
 
     def _fetch(self, key: str) -> Any:
         try:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from prefect_datasets.core.store.base import ObjectInfo, folder_prefix
@@ -14,6 +15,7 @@ from prefect_datasets.core.store.translate import translating
 
 _TIMEOUT_SECONDS = 60
 _LIST_PAGE = 1000
+_CACHED_TOKENS = Path("~/.gcs_tokens")  # gcsfs's own
 
 
 class GcsStore(FsspecStore):
@@ -70,8 +72,28 @@ class GcsStore(FsspecStore):
             # gcsfs would ask a service that emulators don't have, and wait a minute for each reply.
             os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         logging.getLogger("gcsfs").addFilter(_raised_anyway)
-        self._options.setdefault("requests_timeout", _TIMEOUT_SECONDS)
         return super()._open()
+
+    def _client_options(self) -> dict[str, object]:
+        options = {"requests_timeout": _TIMEOUT_SECONDS, **self._options}
+        if "token" not in options and not _has_credentials():
+            # Public buckets can be read; gcsfs would first ask a cloud that is not there for 20 s.
+            options["token"] = "anon"  # noqa: S105  (nobody's)
+        return options
+
+
+def _has_credentials() -> bool:
+    """Tell whether Google's client, or gcsfs by itself, finds credentials on this machine."""
+    import google.auth  # noqa: PLC0415  slow to load, and only this store needs it
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
+
+    try:
+        google.auth.default()  # pyright: ignore[reportUnknownMemberType]  (only partly typed)
+    except DefaultCredentialsError:
+        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise  # who names a file wants that one
+        return _CACHED_TOKENS.expanduser().exists()
+    return True
 
 
 def _raised_anyway(record: logging.LogRecord) -> bool:

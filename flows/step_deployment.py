@@ -1,0 +1,85 @@
+"""Make a flow of a step, with the step's parameters and inputs as a typed form."""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import Flow
+from pydantic import WithJsonSchema
+
+from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.flows.run_step import StepOptions, run_step
+from prefect_datasets.valohai.config import load
+from prefect_datasets.valohai.form import Form, step_form
+from prefect_datasets.valohai.plan import Outcome
+
+_DOCUMENTED = """{description}
+
+Args:
+    store: Where its inputs are and its outputs go.
+    parameters: Values of the step's parameters.
+    inputs: URIs of the step's inputs; all URIs of one go into one folder.
+    environment: Environment variables of the step.
+    options: How it is run.
+"""
+
+
+def step_flow(step: str, *, file: str | Path = "valohai.yaml") -> Flow[..., Outcome]:
+    """Make a flow that runs a step of a valohai.yaml.
+
+    The Prefect UI shows its parameters, inputs and variables with their descriptions, defaults,
+    choices and limits, and refuses wrong values before there is a run. It can be called, served,
+    and deployed from a file that has it under a name of its own:
+
+        train = step_flow("train")  # deployments.py; then: prefect deploy deployments.py:train
+
+    Args:
+        step: Name of the step.
+        file: The valohai.yaml; its folder is the checkout that the step runs in.
+
+    Raises:
+        NotFoundError: There is no such file.
+        InvalidInputError: There is no such step, or the file is wrong.
+    """
+    path = Path(file).expanduser().resolve()
+    form = step_form(load(path), step)
+
+    def run(store: DatasetStore, **given: Any) -> Outcome:
+        return run_step.fn(store, form.step, str(path), **given)
+
+    run.__name__ = run.__qualname__ = "run_step"
+    run.__doc__ = _DOCUMENTED.format(description=form.description or f"Run the step {form.step}.")
+    run.__signature__ = _signature(form)  # type: ignore[attr-defined] - what inspect looks at
+    return Flow(run, name=form.step, flow_run_name=form.step, description=form.description or None)
+
+
+def _signature(form: Form) -> inspect.Signature:
+    """Return the signature that the form is made of."""
+    store = inspect.Parameter(
+        "store", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=DatasetStore
+    )
+    return inspect.Signature(
+        [
+            store,
+            _keyword("parameters", form.parameters),
+            _keyword("inputs", form.inputs),
+            _keyword("environment", form.environment),
+            inspect.Parameter(
+                "options",
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=StepOptions,
+                default=StepOptions(),
+            ),
+        ],
+        return_annotation=Outcome,
+    )
+
+
+def _keyword(name: str, schema: dict[str, Any]) -> inspect.Parameter:
+    """Return a parameter with a schema of its own; it has to be given if something in it has to."""
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[dict[str, Any], WithJsonSchema(schema)],
+        default=inspect.Parameter.empty if schema.get("required") else {},
+    )

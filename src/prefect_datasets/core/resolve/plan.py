@@ -82,9 +82,9 @@ class DigestIndex:
 
     def __init__(self, sizes: Int64s, digests: npt.NDArray[np.uint8]) -> None:
         self._sizes = sizes
-        self._digests = digests
-        heads = _heads(digests)
-        self._by_head = np.argsort(heads, kind="stable")
+        self._digests = _words(digests)
+        heads = self._digests[:, 0]
+        self._by_head = np.argsort(heads)
         self._heads = heads[self._by_head]
 
     def find(self, sizes: Int64s, digests: npt.NDArray[np.uint8]) -> Int64s:
@@ -95,18 +95,24 @@ class DigestIndex:
         """
         if not len(self._heads) or not len(sizes):
             return np.full(len(sizes), -1, np.int64)
-        wanted = _heads(digests)
-        at = np.minimum(np.searchsorted(self._heads, wanted), len(self._heads) - 1)
+        wanted = _words(digests)
+        at = np.minimum(_places(self._heads, wanted[:, 0]), len(self._heads) - 1)
         rows = self._by_head[at]
-        same = (self._heads[at] == wanted) & (self._sizes[rows] == sizes)
-        candidates = np.flatnonzero(same)
-        equal = (self._digests[rows[candidates]] == digests[candidates]).all(axis=1)
-        same[candidates[~equal]] = False
+        same = (self._digests[rows] == wanted).all(axis=1) & (self._sizes[rows] == sizes)
         return np.where(same, rows, -1)
 
 
-def _heads(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
+def _words(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return digests as four numbers each."""
+    return np.ascontiguousarray(digests).view(np.uint64)
+
+
+def _places(heads: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> Int64s:
+    """Return where each wanted head would stand; in their order, they are found in the cache."""
+    order = np.argsort(wanted)
+    places = np.empty(len(wanted), np.int64)
+    places[order] = np.searchsorted(heads, wanted[order])
+    return places
 
 
 def ranges_of(rows: Int64s) -> list[tuple[int, int]]:

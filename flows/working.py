@@ -18,12 +18,20 @@ def outputs(parent: str | Path | None = None) -> Generator[Path]:
     the block fails it is kept, and the run's log says where: the work may be worth publishing by
     hand.
 
+    Where `VH_OUTPUTS_DIR` is set, as in a step of a valohai.yaml, it is that folder, as it is, and
+    stays: whoever set the variable collects what lies there.
+
     Args:
         parent: Where to make it; a folder that all workers share where tasks run on several
             machines. Left out, below the Prefect home directory.
     """
+    settings = Settings.read()
+    if parent is None and settings.outputs is not None:
+        settings.outputs.mkdir(parents=True, exist_ok=True)
+        yield settings.outputs
+        return
     run = current_run()
-    home = Path(parent) if parent is not None else Settings.read().runs
+    home = Path(parent) if parent is not None else settings.runs
     folder = _make(home, run)
     try:
         yield folder

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STORE_VARIABLE = "PREFECT_DATASETS_STORE"
 CACHE_VARIABLE = "PREFECT_DATASETS_CACHE"
 HOME_VARIABLE = "PREFECT_HOME"
+OUTPUTS_VARIABLE = "VH_OUTPUTS_DIR"
 PACKAGING_VARIABLE = "VH_ENABLE_DATASET_VERSION_PACKAGING"
 
 _ON = frozenset({"1", "yes", "true"})
@@ -29,12 +30,14 @@ class Settings:
         home: Everything that is kept without being told where lies below it.
         store: URL of the default store, or an empty string where none is named.
         cache: Root of the default cache.
+        outputs: Folder that whoever started this process collects outputs from; None for none.
         packaging_switch: What the packaging variable says; None where it is not set.
     """
 
     home: Path
     store: str
     cache: Path
+    outputs: Path | None
     packaging_switch: bool | None
 
     @classmethod
@@ -47,6 +50,7 @@ class Settings:
             home=home,
             store=variables.get(STORE_VARIABLE, ""),
             cache=Path(cache).expanduser() if cache else home / "cache",
+            outputs=Path(outputs) if (outputs := variables.get(OUTPUTS_VARIABLE)) else None,
             packaging_switch=parse_switch(variables.get(PACKAGING_VARIABLE)),
         )
 

@@ -330,6 +330,24 @@ def test_what_can_not_succeed_is_not_tried_again(
 # -- the outputs -----------------------------------------------------------------------------
 
 
+def test_outputs_of_a_step_are_the_folder_that_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As valohai-utils has it; it stays, with what lay there before."""
+    monkeypatch.setenv("VH_OUTPUTS_DIR", str(tmp_path / "of the step"))
+
+    @flow
+    def writes(name: str) -> Path:
+        with outputs() as out:
+            (out / name).touch()
+        return out
+
+    assert {writes("a"), writes("b")} == {tmp_path / "of the step"}
+    assert sorted(file.name for file in (tmp_path / "of the step").iterdir()) == ["a", "b"]
+    with outputs(tmp_path / "mine") as out:
+        assert out.parent == tmp_path / "mine", "whoever names a folder means that one"
+
+
 def test_outputs_are_removed_after_success_and_kept_after_failure(home: Path) -> None:
     @flow(retries=1)
     def fails_once() -> Path:

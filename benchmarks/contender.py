@@ -22,7 +22,7 @@ class Files:
         n_files: Their number.
         n_bytes: Sum of their sizes.
         prefix: URL that the objects' names begin with, with the last slash.
-        packages: URLs of their packages, under names that end in `.zip`.
+        packages: URLs of their packages; those of samples end in `.zip`.
     """
 
     root: Path

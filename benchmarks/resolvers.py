@@ -194,6 +194,7 @@ def package_and_tool() -> list[Contender]:
             before=lambda s: f"rm -rf {s.work}/clearml.cache",
             makes="files",
             rounds=1,
+            is_sampled=True,
             needs=("module:clearml",),
             is_small=False,
         ),

@@ -21,6 +21,7 @@ from benchmarks.stage import Need
 from benchmarks.versions import deltas, warm
 
 KB = 1000
+HERE_SAMPLES, FAR_SAMPLES = (500, 3000), (100, 600)
 MANY = Shape(100_000, 10_240)
 SMALL = Shape(5_000, 10_240)
 
@@ -42,7 +43,9 @@ def tiny() -> list[Scenario]:
 
 
 def _main(shape: Shape, prefix: str) -> list[Scenario]:
-    resolved = Need(shape, has_files=True)
+    is_large = shape.n_files > 20_000
+    samples = (*HERE_SAMPLES, *FAR_SAMPLES) if is_large else ()
+    resolved = Need(shape, has_files=True, samples=samples, keeps_originals=not is_large)
     changed = Need(shape, has_next=True)
     published = Need(shape, has_version=False, has_one_file=True)
     everyone = (resolve(), *limits(), *package_and_tool(), *file_by_file())
@@ -67,7 +70,7 @@ def _delayed(scenario: Scenario) -> Scenario:
         name=f"{scenario.name}-delayed",
         title=f"{scenario.title}, behind 20 ms and 1 Gbit/s",
         link=DELAYED,
-        samples=(100, 600),
+        samples=FAR_SAMPLES,
     )
 
 
@@ -78,7 +81,7 @@ def _other_shapes() -> list[Scenario]:
         Scenario(
             "resolve-flat",
             title,
-            Need(flat, has_files=True),
+            Need(flat, has_files=True, keeps_originals=False),
             (resolve(), *limits(), pipe(), replace(s5cmd_files(), tunings=("64",))),
         )
     ]
@@ -89,7 +92,7 @@ def _other_shapes() -> list[Scenario]:
         "20mb": Shape(100, 20_000 * KB),
     }
     for name, shape in shapes.items():
-        need = Need(shape, has_loose=True)
+        need = Need(shape, has_loose=True, samples=(3000,), keeps_originals=False)
         those = (resolve(), unpackaged(), pipe(), s5cmd_files())
         found.append(Scenario(f"shape-{name}", title, need, those))
     disk = Need(replace(MANY, n_files=20_000), has_files=True, on_disk=True)

@@ -21,6 +21,7 @@ from benchmarks.resolvers import ours, s5cmd
 from benchmarks.server import Server, serving
 
 _BUCKET = "s3://test-bucket"  # made with the server
+_MOST_COPIED_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Need:
         has_next: Version v2 too.
         has_one_file: A local file as large as the package.
         has_version: Version v1 is published at all.
-        keeps_originals: The files stay after they are published.
+        samples: How many files the samples have that are made beforehand.
+        keeps_originals: The files stay; else only what is known of them, which saves memory.
         on_disk: Files and what is made of them lie on the disk, not in memory.
     """
 
@@ -44,6 +46,7 @@ class Need:
     has_next: bool = False
     has_one_file: bool = False
     has_version: bool = True
+    samples: tuple[int, ...] = ()
     keeps_originals: bool = True
     on_disk: bool = False
 
@@ -143,9 +146,11 @@ def _fill(stage: Stage, need: Need) -> None:
     one_file = stage.root / "one.zip"
     if need.has_one_file:
         _write_one(one_file, files.n_bytes + 250 * files.n_files)
+    stage.setting = replace(stage.setting, files=files, new=new, one_file=one_file)
+    for n_files in need.samples:
+        stage.sample(n_files)
     if not need.keeps_originals:
         remove(files.root)
-    stage.setting = replace(stage.setting, files=files, new=new, one_file=one_file)
 
 
 def _publish(stage: Stage, root: Path, version: str, flags: str) -> None:
@@ -164,14 +169,21 @@ def _prefix_of(stage: Stage, version: str) -> str:
 
 
 def _packaged(stage: Stage, root: Path, version: str, flags: str) -> tuple[str, ...]:
-    """Publish with packages, and copy those to names that other tools know by their ending."""
+    """Publish with packages and return their URLs.
+
+    Small ones get names that other tools know by their ending: copies of large ones would double
+    what the server keeps in memory.
+    """
     _publish(stage, root, version, f"--packaging on {flags}")
-    copies: list[str] = []
+    found: list[str] = []
     for package in _shown(stage, version)["packages"]:
-        copies.append(f"{_BUCKET}/packages/{version}-{len(copies)}.zip")
-        source = f"{stage.setting.store}/{package['key']}"
-        stage.run(f"{s5cmd(f'cat {source}')} | {s5cmd(f'pipe {copies[-1]}')}")
-    return tuple(copies)
+        url = f"{stage.setting.store}/{package['key']}"
+        if package["n_bytes"] < _MOST_COPIED_BYTES:
+            copy = f"{_BUCKET}/packages/{version}-{len(found)}.zip"
+            stage.run(f"{s5cmd(f'cat {url}')} | {s5cmd(f'pipe {copy}')}")
+            url = copy
+        found.append(url)
+    return tuple(found)
 
 
 def _write_one(path: Path, n_bytes: int) -> None:

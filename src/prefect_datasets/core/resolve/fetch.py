@@ -196,13 +196,17 @@ class Fetcher:
         return [next(buffers) if item.length else memoryview(b"") for item in ranges]
 
     def _try_reads(self, job: tuple[Read, ...], hands: Hands) -> Sequence[memoryview | None]:
-        """Return the bytes of each read, or None for all where one of them failed."""
-        try:
-            return self.read([Range(read.key, read.start, read.length) for read in job], hands)
-        except AccessDeniedError:
-            raise
-        except HEALABLE:
-            return [None] * len(job)
+        """Return the bytes of each read, or None for all where one of them failed twice."""
+        ranges = [Range(read.key, read.start, read.length) for read in job]
+        for is_last in (False, True):
+            try:
+                return self.read(ranges, hands)
+            except AccessDeniedError:
+                raise
+            except HEALABLE as error:
+                if is_last or not error.retryable:  # bytes that are not there are elsewhere
+                    break
+        return [None] * len(job)
 
     # -- what went wrong --------------------------------------------------------------------
 

@@ -428,6 +428,28 @@ def test_a_version_in_packages_alone_has_no_second_copy(
     assert name in caught.value.subject
 
 
+def test_a_request_that_fails_once_is_made_again_as_it_was(
+    store: CountingStore, cache: Cache, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = many_files(100, n_bytes=500)
+    record = put(out, store, "v1", files)
+    read_range = CountingStore.read_range
+    failures = [StoreError("Timed out")]
+
+    def fail_once(self: CountingStore, key: str, start: int, length: int) -> memoryview:
+        data = read_range(self, key, start, length)
+        if failures:
+            raise failures.pop()
+        return data
+
+    monkeypatch.setattr(CountingStore, "read_range", fail_once)
+    told = Told()
+    tree = resolve_version(uri("v1"), store=store, cache=cache, progress=told)
+    assert files_of(tree.path) == files
+    assert [read.key for read in store.reads()] == [record.packages[0].key] * 2
+    assert not told.warnings
+
+
 def test_a_store_that_fails_is_worth_a_retry_and_what_was_fetched_is_kept(
     store: CountingStore, cache: Cache, out: Path
 ) -> None:

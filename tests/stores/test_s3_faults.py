@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from prefect_datasets.core.errors import ConflictError, DatasetError, IntegrityError, StoreError
-from prefect_datasets.core.store import Store, open_store
+from prefect_datasets.core.store import Range, Store, open_store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
 from tests.servers.faultproxy import FaultProxy
@@ -70,6 +70,16 @@ class TestOnce:
                 reader.read_into("key", start, buffer)
                 assert buffer == data[start : start + 200_000]
                 assert rule.hits == 1
+
+    @pytest.mark.parametrize("action", ["refuse", "reset", "truncate"])
+    def test_read_many(self, store: Store, proxy: FaultProxy, action: str) -> None:
+        data = spread(300_000)
+        store.write("key", data)
+        rule = proxy.fail("GET", action, path="/key", times=3)  # type: ignore[arg-type]
+        ranges = [Range("key", start, 1000) for start in range(0, 250_000, 2500)]
+        found = store.read_many(ranges)
+        assert [bytes(got) for got in found] == [data[at.start : at.start + 1000] for at in ranges]
+        assert rule.hits == 3
 
     @pytest.mark.parametrize("action", ["refuse", "reset", "lost_reply"])
     def test_write(self, store: Store, proxy: FaultProxy, action: str) -> None:
@@ -189,13 +199,18 @@ class TestSetUpWrongly:
 
     def test_a_missing_bucket_is_named(self, seaweedfs: Served, fast: bool) -> None:
         store = open_store("s3://not-there", {**seaweedfs.options, "fast": fast})
+
+        def upload() -> None:
+            with store.upload("big", 32 << 20) as begun:
+                begun.piece(0, 0, bytes(16 << 20))
+
         for act in (
             store.check,
             lambda: store.read("key"),
             lambda: catalog.find(store, DatasetUri("pets", "v1")),
             lambda: list(store.list("")),
             lambda: store.list_folders(""),
-            lambda: store.upload("big", 32 << 20).piece(0, 0, bytes(16 << 20)),
+            upload,
         ):
             with pytest.raises(DatasetError, match="No such bucket 'not-there'"):
                 act()

@@ -17,12 +17,10 @@ from prefect_datasets.core.metadata.lines import (
     Columns,
     ColumnsBuilder,
     Int32s,
-    Texts,
-    encode,
     find_rows,
-    where_line,
 )
 from prefect_datasets.core.metadata.scan import METADATA_FILE, SIDECAR_SUFFIX, Scan
+from prefect_datasets.core.metadata.texts import Texts, encode, where_line
 
 if TYPE_CHECKING:
     from prefect_datasets.core.metadata.findings import Findings

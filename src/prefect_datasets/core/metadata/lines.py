@@ -9,7 +9,6 @@ more keys) are parsed whole.
 from __future__ import annotations
 
 import json
-import re
 from array import array
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,130 +19,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_datasets.core.columns import binaries, codes, optional_strings
-from prefect_datasets.core.metadata.scan import METADATA_FILE
+from prefect_datasets.core.columns import binaries, codes, optional_strings, take
+from prefect_datasets.core.metadata.cut import LINE, Cut, cut_alike
+from prefect_datasets.core.metadata.texts import Parsed, Texts, where_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect_datasets.core.metadata.findings import Findings
-
-VERSIONS_KEY = "valohai.dataset-versions"
-
-# What a line looks like that `json.dump` or `JSON.stringify` wrote, with the file first. Where the
-# fourth group is JSON by itself, the line is exactly this object.
-LINE = re.compile(
-    rb'(\s*\{\s*"file"\s*:\s*)("[^"\\]*(?:\\.[^"\\]*)*")(\s*,\s*"metadata"\s*:\s*)(.*)(\}\s*)',
-    re.DOTALL,
-)
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ROWS_AT_ONCE = 65536
 _BLOCK_BYTES = 1 << 19
-_TEXTS_AT_MOST = 4096  # remembered at once: more distinct texts than this are not worth the memory
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_ENCODE_ASCII = json.JSONEncoder(separators=(",", ":")).encode
 
 Int32s = npt.NDArray[np.int32]
-
-
-class Said(NamedTuple):
-    """A value of `valohai.dataset-versions`, and whether a sidecar says it or a line."""
-
-    by_sidecar: bool
-    value: object
-
-
-class Texts:
-    """Metadata objects, each distinct one kept once.
-
-    Attributes:
-        findings: Is told of constants that are no JSON.
-        versions: What has been said of versions, by number; number 0 is nothing.
-    """
-
-    def __init__(self, findings: Findings) -> None:
-        self.findings = findings
-        self.versions: list[tuple[Said, ...]] = [()]
-        self._numbers: dict[str, int] = {}
-        self._read: dict[bytes, tuple[int, str | None]] = {}
-        self._constants: list[str] = []
-        self._decode = json.JSONDecoder(parse_constant=self._constants.append).decode
-
-    def read(self, text: bytes, line: int) -> tuple[int, str | None]:
-        """Return the number of what a line's metadata says of versions, and its other keys' JSON.
-
-        Raises:
-            ValueError: `text` is no JSON, or no object.
-        """
-        if (known := self._read.get(text)) is not None:
-            return known
-        result = self.take(self.parse(text, line), by_sidecar=False)
-        if len(self._read) >= _TEXTS_AT_MOST:
-            self._read.clear()
-        self._read[text] = result
-        return result
-
-    def parse(self, text: bytes, where: int | str) -> object:
-        """Parse JSON; NaN and Infinity, which Python writes and JSON lacks, become null.
-
-        Args:
-            text: The JSON.
-            where: Its place: the number of a line, or the path of a sidecar.
-
-        Raises:
-            ValueError: `text` is no JSON, not UTF-8, or nested too deeply.
-        """
-        try:
-            value = self._decode(text.decode())
-        except UnicodeDecodeError as error:
-            raise ValueError("not UTF-8") from error
-        except json.JSONDecodeError as error:
-            raise ValueError(f"no JSON ({error.msg} at column {error.colno})") from error
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-        if self._constants:
-            place = where_line(where) if isinstance(where, int) else where
-            self.findings.warn(f"{self._constants[0]} is no JSON: taken as null", place)
-            self._constants.clear()
-        return value
-
-    def take(self, metadata: object, *, by_sidecar: bool) -> tuple[int, str | None]:
-        """Split a metadata object as `read` does.
-
-        Raises:
-            ValueError: It is no object.
-        """
-        if metadata is None:
-            return 0, None
-        if not isinstance(metadata, dict):
-            raise ValueError("the metadata is not an object")  # noqa: TRY004 (faulty data, as above)
-        others = dict(cast("dict[str, object]", metadata))
-        value = others.pop(VERSIONS_KEY, None)
-        number = 0 if value is None else self._number((Said(by_sidecar, value),))
-        return number, encode(others) if others else None
-
-    def together(self, line: int, sidecar: int) -> int:
-        """Return the number of what a line and a sidecar say of one file."""
-        if not line or not sidecar:
-            return line or sidecar
-        return self._number(self.versions[line] + self.versions[sidecar])
-
-    def _number(self, said: tuple[Said, ...]) -> int:
-        number = self._numbers.setdefault(repr(said), len(self.versions))
-        if number == len(self.versions):
-            self.versions.append(said)
-        return number
-
-
-def encode(value: object) -> str:
-    """Return `value` as JSON text that UTF-8 can hold, even with half a surrogate pair in it."""
-    text = _ENCODE(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _ENCODE_ASCII(value)
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +80,16 @@ class ColumnsBuilder:
         self._properties += [properties] * len(names)
         self._flush_if_full()
 
+    def add_columns(
+        self, names: pa.Array, line: int, versions: Int32s, properties: pa.Array
+    ) -> None:
+        """Add items of lines that follow each other; `properties` is dictionary-encoded."""
+        self._flush()
+        self._lines.extend(range(line, line + len(names)))
+        self._versions.frombytes(np.ascontiguousarray(versions, np.int32).tobytes())
+        self._name_chunks.append(names)
+        self._property_chunks.append(properties)
+
     def _flush_if_full(self) -> None:
         if len(self._names) >= _ROWS_AT_ONCE:
             self._flush()
@@ -224,21 +122,34 @@ def read_lines(stream: BinaryIO, texts: Texts, builder: ColumnsBuilder) -> list[
     """
     without_file: list[tuple[int, int]] = []
     for block in read_blocks(stream):
-        if (run := cut_block(block)) is not None:
-            with suppress(ValueError):  # no JSON by itself: told line by line, below
-                builder.add_run(run.names, block.line, *texts.read(run.text, block.line))
+        with suppress(ValueError):  # no JSON by itself: told line by line, below
+            if (cut := cut_alike(block.text)) is not None:
+                _add_cut(cut, block.line, texts, builder)
                 continue
         for number, line in block.numbered():
             try:
-                name, versions, properties = _read_line(line, number, texts)
+                name, parsed = _read_line(line, number, texts)
             except ValueError as error:
                 texts.findings.fault(f"{where_line(number)}: {error}")
                 continue
             if name:
-                builder.add(name, number, versions, properties)
-            elif versions:
-                without_file.append((number, versions))
+                builder.add(name, number, *parsed)
+            elif parsed.versions:
+                without_file.append((number, parsed.versions))
     return without_file
+
+
+def _add_cut(cut: Cut, line: int, texts: Texts, builder: ColumnsBuilder) -> None:
+    """Add the lines of a block; raises `ValueError` where a text is no JSON object by itself."""
+    numbers_of_texts = codes(cut.texts.indices).astype(np.int64)
+    _, first = np.unique(numbers_of_texts, return_index=True)
+    distinct: list[bytes] = cut.texts.dictionary.to_pylist()
+    parsed = texts.read_many(distinct, (first + line).tolist())
+    versions = np.array([one.versions for one in parsed], np.int32)
+    properties = optional_strings([one.properties for one in parsed]).dictionary_encode()
+    builder.add_columns(
+        cut.names, line, versions[numbers_of_texts], take(properties, numbers_of_texts)
+    )
 
 
 class Block(NamedTuple):
@@ -313,11 +224,6 @@ def cut_line(line: bytes) -> tuple[bytes, bytes] | None:
         return None
 
 
-def where_line(number: int) -> str:
-    """Name a line for a message."""
-    return f"{METADATA_FILE} line {number}"
-
-
 def path_bytes(path: str) -> bytes:
     """Return a path's bytes; half a surrogate pair, which no path has, is kept as it is."""
     return path.encode(errors="surrogatepass")
@@ -325,22 +231,24 @@ def path_bytes(path: str) -> bytes:
 
 def find_rows(names: pa.ChunkedArray, paths: pa.ChunkedArray) -> Int32s:
     """Return the row of each name among `paths`, -1 where it is not among them."""
+    if not len(names):
+        return np.zeros(0, np.int32)  # no need to index a million paths
     own = paths.cast(pa.binary())
     if names.equals(own):  # one line for each file, in path order, as `write_metadata` has them
         return np.arange(len(own), dtype=np.int32)
     return codes(pc.index_in(names, value_set=own))
 
 
-def _read_line(line: bytes, number: int, texts: Texts) -> tuple[bytes, int, str | None]:
+def _read_line(line: bytes, number: int, texts: Texts) -> tuple[bytes, Parsed]:
     """Return what a line says: path (empty for none), versions' number, JSON of the other keys."""
     if (cut := cut_line(line)) is not None and cut[0]:
         try:
-            return cut[0], *texts.read(cut[1], number)
+            return cut[0], texts.read(cut[1], number)
         except ValueError:
             pass  # the text is no JSON by itself; the whole line may be
     body = texts.parse(line, number)
     if body is None:
-        return b"", 0, None
+        return b"", Parsed(0, None)
     if not isinstance(body, dict):
         raise ValueError("not an object with `file` and `metadata`")  # noqa: TRY004 (faulty data)
     said = cast("dict[str, object]", body)
@@ -349,4 +257,4 @@ def _read_line(line: bytes, number: int, texts: Texts) -> tuple[bytes, int, str 
         raise ValueError("has no `file`")
     if "metadata" not in said:
         raise ValueError("has no `metadata`")
-    return path_bytes(name or ""), *texts.take(said["metadata"], by_sidecar=False)
+    return path_bytes(name or ""), texts.take(said["metadata"], by_sidecar=False)

@@ -12,8 +12,9 @@ from prefect_datasets.core.metadata.check import check_properties
 from prefect_datasets.core.metadata.declarations import Declarations, Entry, read_entries, unite
 from prefect_datasets.core.metadata.findings import Findings
 from prefect_datasets.core.metadata.join import Said, join
-from prefect_datasets.core.metadata.lines import ColumnsBuilder, Texts, read_lines, where_line
+from prefect_datasets.core.metadata.lines import ColumnsBuilder, read_lines
 from prefect_datasets.core.metadata.scan import METADATA_FILE, SIDECAR_SUFFIX, Scan
+from prefect_datasets.core.metadata.texts import Texts, where_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,9 @@ import pyarrow as pa
 from prefect_datasets.core.columns import mask, take
 from prefect_datasets.core.errors import InvalidInputError, NoSpaceError
 from prefect_datasets.core.globs import Globs
+from prefect_datasets.core.metadata.cut import LINE
 from prefect_datasets.core.metadata.declarations import check_alias, parse_base
 from prefect_datasets.core.metadata.lines import (
-    LINE,
-    VERSIONS_KEY,
     Block,
     ColumnsBuilder,
     cut_block,
@@ -37,6 +36,7 @@ from prefect_datasets.core.metadata.scan import (
     check_directory,
     scan,
 )
+from prefect_datasets.core.metadata.texts import VERSIONS_KEY
 from prefect_datasets.core.uri import DatasetUri, check_new_version_name
 
 if TYPE_CHECKING:

@@ -9,16 +9,30 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import (
+    Bools,
+    Int64s,
+    bool_array,
+    digest_matrix,
+    int64_array,
+    is_valid,
+    nulls,
+    number_array,
+    numbers,
+    one_array,
+    optional_strings,
+    repeated,
+    strings,
+    take,
+)
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.rows import ROWS, datum_column
-from prefect_datasets.core.publish.plan_pieces import Int64s
 from prefect_datasets.core.store.keys import key_of_path
 
 if TYPE_CHECKING:
     from prefect_datasets.core.publish.fill import Hashes
     from prefect_datasets.core.publish.plan_version import PartPlan
 
-_Bools = npt.NDArray[np.bool_]
 _Digests = npt.NDArray[np.uint8]
 
 
@@ -31,10 +45,10 @@ class Outcome:
     def __init__(self, part: PartPlan) -> None:
         self._part = part
         self._prefix = keys.files_prefix(part.execution)
-        self._is_local = np.asarray(part.rows["modified"].is_valid(), np.bool_)
+        self._is_local = is_valid(part.rows["modified"])
         self._expected, self._is_expected = _digests(part.rows["sha256"])
         self._sha256s = self._expected.copy()
-        self.crc32s = np.asarray(part.rows["crc32"].fill_null(0), np.uint32).copy()
+        self.crc32s: npt.NDArray[np.uint32] = numbers(part.rows["crc32"], np.uint32).copy()
         self._is_stored = np.zeros(part.n_files, np.bool_)
 
     def note(self, members: Int64s, found: Hashes) -> None:
@@ -60,16 +74,16 @@ class Outcome:
     def note_stored(self, members: Int64s) -> pa.Table:
         """Note that files have objects of their own now; return their rows for the journal."""
         self._is_stored[members] = True
-        rows = self._part.rows.take(pa.array(members))
+        rows = take(self._part.rows, members)
         return self._rows(
             rows,
             self._sha256s[members],
             self.crc32s[members],
             datum=datum_column(self._part.execution, rows["path"]),
-            url=self._keys(rows["path"]),
-            package=pa.nulls(len(members), pa.string()),
-            offset=pa.nulls(len(members), pa.int64()),
-            metadata=pa.nulls(len(members), pa.string()),
+            url=strings(self.key(path) for path in rows["path"].to_pylist()),
+            package=nulls(len(members), pa.string()),
+            offset=nulls(len(members), pa.int64()),
+            metadata=nulls(len(members), pa.string()),
         )
 
     def rows(self, package: str | None, offsets: Int64s) -> pa.Table:
@@ -87,8 +101,8 @@ class Outcome:
             self.crc32s,
             datum=datum,
             url=url,
-            package=pa.repeat(package, rows.num_rows) if package else rows["package"],
-            offset=pa.array(offsets, pa.int64()) if package else rows["offset"],
+            package=repeated(package, rows.num_rows) if package else rows["package"],
+            offset=int64_array(offsets) if package else rows["offset"],
             metadata=rows["metadata"],
         )
 
@@ -100,25 +114,25 @@ class Outcome:
         """Return datum and url of each file: this attempt's, or those that were there already."""
         rows = self._part.rows
         own = self._is_local & (self._is_stored | self._is_new(np.arange(self._part.n_files)))
-        paths = rows["path"].combine_chunks().filter(pa.array(own))
-        stored = pa.array(self._is_stored[own])
-        keys_of_own = pc.if_else(stored, self._keys(paths), None) if self._is_stored.any() else None
+        mask = bool_array(own)
+        paths = one_array(rows["path"]).filter(mask)
+        datums, urls = datum_column(self._part.execution, paths), self._urls(paths, own)
         if own.all():
-            urls = pa.nulls(len(own), pa.string()) if keys_of_own is None else keys_of_own
-            return datum_column(self._part.execution, paths), urls
-        if keys_of_own is None:
-            keys_of_own = pa.nulls(len(paths), pa.string())
-        mask = pa.array(own)
-        datums = datum_column(self._part.execution, paths)
+            return datums, urls
         return (
-            pc.replace_with_mask(rows["datum"].combine_chunks(), mask, datums),
-            pc.replace_with_mask(rows["url"].combine_chunks(), mask, keys_of_own),
+            pc.replace_with_mask(one_array(rows["datum"]), mask, datums),
+            pc.replace_with_mask(one_array(rows["url"]), mask, urls),
         )
 
-    def _keys(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
-        return pa.array([self.key(path) for path in paths.to_pylist()], pa.string())
+    def _urls(self, paths: pa.Array, own: Bools) -> pa.Array:
+        """Return the keys of own files' objects, null where there is none."""
+        is_stored = self._is_stored[own]
+        if not is_stored.any():
+            return nulls(len(paths), pa.string())
+        both = zip(paths.to_pylist(), is_stored.tolist(), strict=True)
+        return optional_strings([self.key(path) if stored else None for path, stored in both])
 
-    def _is_new(self, members: Int64s) -> _Bools:
+    def _is_new(self, members: Int64s) -> Bools:
         """Tell which files are local and not what the object stored at their path was."""
         same = (self._sha256s[members] == self._expected[members]).all(axis=1)
         return self._is_local[members] & ~(self._is_expected[members] & same)
@@ -130,18 +144,17 @@ class Outcome:
             "path": rows["path"],
             "size": rows["size"],
             "sha256": _binaries(sha256s),
-            "crc32": pa.array(crc32s, pa.uint32()),
+            "crc32": number_array(crc32s, pa.uint32()),
         }
         return pa.table([columns[name] for name in ROWS.names], schema=ROWS)
 
 
-def _digests(column: pa.ChunkedArray) -> tuple[_Digests, _Bools]:
+def _digests(column: pa.ChunkedArray) -> tuple[_Digests, Bools]:
     """Return a column of 32-byte values, zeros where there is none, and where there is one."""
-    found = np.asarray(column.is_valid(), np.bool_)
+    found = is_valid(column)
     values = np.zeros((len(found), 32), np.uint8)
     if found.any():
-        joined = b"".join(column.drop_null().to_pylist())
-        values[found] = np.frombuffer(joined, np.uint8).reshape(-1, 32)
+        values[found] = digest_matrix(column)[found]
     return values, found
 
 

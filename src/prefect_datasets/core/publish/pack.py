@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from prefect_datasets.core.columns import Int64s, codes, is_valid, numbers, one_array
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.package import Layout, directory, layout
 from prefect_datasets.core.publish.large import build_large
@@ -72,14 +73,14 @@ def _runs(pieces: Pieces, upload: Upload, sizes: Sizes) -> list[Run]:
     rows = pieces.part.rows
     if not upload.can_copy or rows["package"].null_count == rows.num_rows:
         return []
-    stored = rows["package"].combine_chunks().dictionary_encode()
-    codes = np.asarray(stored.indices.fill_null(-1), np.int64)
-    codes[pieces.source.is_local] = -1
-    stored_at = np.asarray(rows["offset"].fill_null(0), np.int64)
+    stored = one_array(rows["package"]).dictionary_encode()
+    packages = codes(stored.indices).astype(np.int64)
+    packages[pieces.source.is_local] = -1
+    stored_at: Int64s = np.where(is_valid(rows["offset"]), numbers(rows["offset"]), 0)
     headers = pieces.data - pieces.starts[:-1]
     return find_runs(
         pieces.starts,
-        codes,
+        packages,
         stored_at - headers,
         stored.dictionary.to_pylist(),
         least_bytes=2 * sizes.min_piece_bytes,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prefect_datasets.core.columns import Int64s, is_valid, numbers
 from prefect_datasets.core.format.local_header import pack_header_into
 from prefect_datasets.core.publish.fill import Batch, Hashes
 from prefect_datasets.core.publish.journal import Journal
 from prefect_datasets.core.publish.outcome import Outcome
-from prefect_datasets.core.publish.plan_pieces import Int64s
 from prefect_datasets.core.publish.source import Source
 from prefect_datasets.core.publish.turns import Turns
 
@@ -121,7 +121,6 @@ def _offsets(part: PartPlan, plan: Layout | None) -> tuple[Int64s, Int64s]:
     """
     if plan is not None:
         return np.append(plan.header_offsets, plan.directory_offset), plan.data_offsets
-    sizes = np.asarray(part.rows["size"], np.int64)
-    is_local = np.asarray(part.rows["modified"].is_valid())
+    sizes, is_local = numbers(part.rows["size"]), is_valid(part.rows["modified"])
     starts = np.concatenate(([0], np.cumsum(np.where(is_local, sizes, 0), dtype=np.int64)))
     return starts, starts[:-1]

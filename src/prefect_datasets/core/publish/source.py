@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from prefect_datasets.core.checksum import crc32_of
+from prefect_datasets.core.columns import Int64s, is_valid, numbers, one_array, pick
 from prefect_datasets.core.errors import (
     DatasetError,
     IntegrityError,
@@ -25,7 +25,6 @@ from prefect_datasets.core.publish.fill import (
     open_file,
     read_fully,
 )
-from prefect_datasets.core.publish.plan_pieces import Int64s
 from prefect_datasets.core.reads import CostModel, Places, Read, plan_fetch
 from prefect_datasets.core.store import Range
 
@@ -50,10 +49,10 @@ class Source:
         self._rows = part.rows
         self._root = os.fsencode(part.root.rstrip("/")) + b"/"
         self._store = store
-        self._names: pa.Array = part.rows["path"].combine_chunks().cast(pa.binary())
-        self.sizes = np.asarray(part.rows["size"], np.int64)
-        self.is_local = np.asarray(part.rows["modified"].is_valid(), np.bool_)
-        self._modified = np.asarray(part.rows["modified"].fill_null(0), np.int64)
+        self._names: pa.Array = one_array(part.rows["path"]).cast(pa.binary())
+        self.sizes: Int64s = numbers(part.rows["size"])
+        self.is_local = is_valid(part.rows["modified"])
+        self._modified: Int64s = numbers(part.rows["modified"])
 
     @cached_property
     def paths(self) -> list[str]:
@@ -94,16 +93,9 @@ class Source:
             starts: Where in the piece each begins, with its header if there are headers.
             has_headers: Whether there are.
         """
-        first, n = int(members[0]), len(members)
-        if int(members[-1]) - first == n - 1:
-            names = self._names.slice(first, n)
-        else:
-            names = self._names.take(pa.array(members))
-        ends = pa.array([0, n], pa.int32())
-        joined = pc.binary_join(pa.ListArray.from_arrays(ends, names), b"\0")
         return Batch(
             root=self._root,
-            names=joined[0].as_py(),
+            names=b"\0".join(pick(self._names, members)),
             sizes=self.sizes[members].tobytes(),
             modified=self._modified[members].tobytes(),
             starts=starts.tobytes(),

@@ -29,6 +29,8 @@ from prefect_datasets.core.store.translate import Failure, translated, translati
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from prefect_datasets.core.store.s3_plain import PlainS3
+
 # Keys that obstore refuses or changes: empty, `.` and `..` segments, controls, a `/` at either end.
 _ODD = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 _DELETE_PAGE = 1000
@@ -169,7 +171,7 @@ class S3Store(Store):
         # With it come http.client and ssl, which a reader has no use for.
         from prefect_datasets.core.store.s3_upload import S3Upload  # noqa: PLC0415
 
-        return S3Upload(self, key, n_bytes, direct=self._may_send_directly())
+        return S3Upload(self, key, n_bytes, plain=self._plain_client(key))
 
     def copy(self, source: str, target: str) -> None:
         found = self.info(source)
@@ -245,6 +247,21 @@ class S3Store(Store):
                 self._fast = self._fast or self._open_fast(self._plan)
         return self._fast
 
+    def _plain_client(self, key: str) -> PlainS3 | None:
+        """Return what sends the requests of an upload plainly, where that is possible."""
+        client = self._client(key)
+        if not isinstance(client, FastS3) or not self._may_send_directly():
+            return None
+        from prefect_datasets.core.store.s3_plain import PlainS3  # noqa: PLC0415 - see upload
+
+        return PlainS3(
+            client.endpoint,
+            client.region,
+            self.bucket,
+            keys=client.keys,
+            with_checksums=self.s3fs.wants_checksums,
+        )
+
     def _open_fast(self, plan: FastPlan) -> FastS3 | None:
         fast = open_fast(self.bucket, plan)
         if fast is None:
@@ -252,7 +269,7 @@ class S3Store(Store):
         return fast
 
     def _may_send_directly(self) -> bool:
-        """Whether pieces may go to presigned addresses: not where requests must be special."""
+        """Whether plain requests will do: not where they must be special."""
         plan = self._plan
         return plan is not None and not plan.anonymous and not plan.config and plan.verify is True
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.core.store.base import ObjectInfo
 from prefect_datasets.core.store.s3_options import FastPlan, Settings, settle
+from prefect_datasets.core.store.s3_sign import Keys
 
 if TYPE_CHECKING:
     import http.client
@@ -41,6 +42,7 @@ class FastS3:
 
     def __init__(self, bucket: str, plan: FastPlan) -> None:
         settings = settle(plan)
+        self._credentials = settings.credentials
         self.endpoint, self.region = _address(bucket, settings)
         self._store = _open(bucket, plan, settings, endpoint=self.endpoint, region=self.region)
         self.trusts_server = not settings.authorities or self._trusts_server()
@@ -52,6 +54,12 @@ class FastS3:
         except Exception as error:  # noqa: BLE001 - the first use tells of everything else
             return "InvalidCertificate" not in str(error)
         return True
+
+    def keys(self) -> Keys:
+        """Return the keys to sign with now."""
+        assert self._credentials is not None, "who is anonymous signs nothing"
+        now = self._credentials()
+        return Keys(now["access_key_id"], now["secret_access_key"], now["token"])
 
     def read(self, key: str) -> memoryview:
         """Return a whole object."""

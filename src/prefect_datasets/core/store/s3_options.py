@@ -243,9 +243,14 @@ def _needs_botocore(
         return True
     if endpoint:
         return False
-    file = environment.get("AWS_CONFIG_FILE") or "~/.aws/config"
     # The file may name an endpoint, even where keys and region stand elsewhere.
-    return Path(file).expanduser().exists()
+    return config_file(environment).exists()
+
+
+def config_file(environment: Mapping[str, str] | None = None) -> Path:
+    """Return the path of the AWS configuration file, which need not be there."""
+    environment = os.environ if environment is None else environment
+    return Path(environment.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
 
 
 def _session(profile: str | None) -> Any:

@@ -9,7 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.core.store.base import ObjectInfo
-from prefect_datasets.core.store.s3_options import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+from prefect_datasets.core.store.s3_options import (
+    CONNECT_TIMEOUT_SECONDS,
+    READ_TIMEOUT_SECONDS,
+    config_file,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 _S3FS_TRIES = 2
 _CONNECTIONS = 32
 _DELETE_PAGE = 1000
-_PRESIGNED_SECONDS = 600
+_CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
 
 
 class S3fsS3:
@@ -45,17 +49,13 @@ class S3fsS3:
 
     @property
     def wants_checksums(self) -> bool:
-        """Whether uploads carry checksums: so unless the users' options say otherwise."""
-        return _client(self.fs).meta.config.request_checksum_calculation == "when_supported"
-
-    def presigned(self, method: str, **arguments: Any) -> str:
-        """Return an address at which anyone can carry out one operation, for some minutes."""
-        from fsspec.asyn import sync
-
-        fs = self.fs
-        sign = _client(fs).generate_presigned_url
-        wanted = {"Bucket": self._bucket, **fs.req_kw, **arguments}
-        return sync(fs.loop, sign, method, Params=wanted, ExpiresIn=_PRESIGNED_SECONDS)
+        """Whether uploads carry checksums: so unless the user says otherwise."""
+        config: dict[str, Any] = self._options.get("config_kwargs") or {}
+        told = config.get("request_checksum_calculation") or os.environ.get(_CHECKSUMS)
+        if told is None and config_file().exists():
+            # The file may say so, in a profile or not; botocore is slow to load, but knows.
+            told = _client(self.fs).meta.config.request_checksum_calculation
+        return told is None or str(told).lower() == "when_supported"
 
     def read(self, key: str) -> bytes:
         """Return a whole object."""

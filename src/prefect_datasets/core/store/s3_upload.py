@@ -1,26 +1,16 @@
 """Multipart uploads to S3: pieces in any order, from any thread, or copied inside the store.
 
-The bodies of pieces go over plain connections to presigned addresses: the same bytes cost s3fs six
-times the CPU, which it spends on copies and on a second SHA-256. Whatever goes wrong on that way,
-the piece is sent again by s3fs, with its retries.
+Requests go over plain connections where the options allow it. What goes wrong on that way is done
+again by s3fs, with its retries.
 """
-
-# ruff: noqa: PLC0415 - clients are slow to load, and only some stores need them
 
 from __future__ import annotations
 
-import base64
-import http.client
 import math
-import os
-import queue
-import ssl
 import threading
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from prefect_datasets.core.errors import DatasetError, NotFoundError, StoreError
 from prefect_datasets.core.store.base import Range, Upload, joined, too_short
@@ -30,11 +20,11 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from prefect_datasets.core.store.s3 import S3Store
+    from prefect_datasets.core.store.s3_plain import PlainS3
 
 MIN_PIECE_BYTES = 5 << 20  # S3 refuses smaller ones, the last excepted
 PIECE_BYTES = 16 << 20
 MAX_PIECES = 9_500  # S3 allows 10,000
-_SEND_SECONDS = 300
 
 
 def piece_bytes_for(n_bytes: int) -> int:
@@ -49,7 +39,7 @@ class S3Upload(Upload):
     min_piece_bytes = MIN_PIECE_BYTES
     can_copy = True
 
-    def __init__(self, store: S3Store, key: str, n_bytes: int, *, direct: bool) -> None:
+    def __init__(self, store: S3Store, key: str, n_bytes: int, *, plain: PlainS3 | None) -> None:
         super().__init__(n_bytes)
         self.piece_bytes = piece_bytes_for(n_bytes)
         self._store = store
@@ -60,14 +50,14 @@ class S3Upload(Upload):
         self._whole: Buffer | None = b"" if n_bytes == 0 else None
         self._parts: dict[int, dict[str, Any]] = {}
         self._sent = 0
-        self._sender = DirectSender(store) if direct else None
+        self._plain = plain
 
     def piece(self, index: int, offset: int, data: Buffer | Sequence[Buffer]) -> None:
         del offset
         whole: Buffer = joined(data)
         n_bytes = memoryview(whole).nbytes
         if n_bytes == self.n_bytes <= PIECE_BYTES:
-            self._whole = whole
+            self._whole = whole if isinstance(data, list | tuple) else bytes(whole)
             return
         with translating("write", self._store, self._key):
             self._note(index, n_bytes, self._send(index, whole))
@@ -94,14 +84,9 @@ class S3Upload(Upload):
             self._store.write(self._key, self._whole)
             return
         assert self._sent == self.n_bytes, f"{self._sent} of {self.n_bytes} bytes were sent"
-        parts = [{"PartNumber": n + 1, **self._parts[n]} for n in sorted(self._parts)]
         try:
             with translating("write", self._store, self._key):
-                self._call(
-                    "complete_multipart_upload",
-                    UploadId=self._id,
-                    MultipartUpload={"Parts": parts},
-                )
+                self._complete()
         except (StoreError, NotFoundError):
             if not self._is_there():
                 raise
@@ -109,25 +94,37 @@ class S3Upload(Upload):
 
     def abort(self) -> None:
         upload, self._id, self._whole = self._id, "", None
-        self._close()
         if upload:
             # The error that led here matters more, and garbage collection ends what is left.
             with suppress(Exception):
-                self._call("abort_multipart_upload", UploadId=upload)
+                if not (self._plain and self._plain.abort(self._name, upload)):
+                    self._call("abort_multipart_upload", UploadId=upload)
+        self._close()
 
     def _begun(self) -> str:
         """Return the upload's id; the first piece begins it."""
         with self._lock:
             if not self._id:
-                self._id = self._call("create_multipart_upload")["UploadId"]
+                begun = self._plain and self._plain.begin(self._name)
+                self._id = begun or self._call("create_multipart_upload")["UploadId"]
             return self._id
+
+    def _complete(self) -> None:
+        numbers = sorted(self._parts)
+        if self._plain:
+            texts = [{"PartNumber": str(n + 1), **self._parts[n]} for n in numbers]
+            if self._plain.complete(self._name, self._id, texts):
+                return
+        parts = [{"PartNumber": n + 1, **self._parts[n]} for n in numbers]
+        self._call("complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts})
 
     def _send(self, index: int, data: Buffer) -> dict[str, Any]:
         upload = self._begun()
-        where = {"UploadId": upload, "PartNumber": index + 1}
-        if self._sender and (part := self._sender.send(self._name, where, data)):
+        if self._plain and (part := self._plain.send(self._name, upload, index + 1, data)):
             return part
-        return _part(self._call("upload_part", Body=bytes(data), **where))
+        return _part(
+            self._call("upload_part", UploadId=upload, PartNumber=index + 1, Body=bytes(data))
+        )
 
     def _note(self, index: int, n_bytes: int, part: dict[str, Any]) -> None:
         with self._lock:
@@ -157,58 +154,8 @@ class S3Upload(Upload):
         return is_ours and found["ContentLength"] == self.n_bytes
 
     def _close(self) -> None:
-        if self._sender:
-            self._sender.close()
-
-
-class DirectSender:
-    """Sends pieces to presigned addresses over connections of its own; never raises."""
-
-    def __init__(self, store: S3Store) -> None:
-        self._store = store
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
-
-    def send(self, name: str, where: dict[str, Any], data: Buffer) -> dict[str, Any] | None:
-        """Send one piece; return what completion needs of it, or None if it didn't arrive."""
-        crc32, headers = "", dict[str, str]()
-        if self._store.s3fs.wants_checksums:
-            crc32 = _crc32(data)
-            headers["x-amz-checksum-crc32"] = crc32
-            where = {**where, "ChecksumCRC32": crc32}
-        address = urlsplit(self._store.s3fs.presigned("upload_part", Key=name, **where))
-        if _has_proxy(address.scheme, address.hostname or ""):
-            return None
-        connection = self._connection(address.scheme, address.netloc)
-        try:
-            connection.request("PUT", f"{address.path}?{address.query}", data, headers)
-            reply = connection.getresponse()
-            reply.read()
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            return None
-        self._idle.put(connection)
-        if reply.status != http.HTTPStatus.OK or not (etag := reply.getheader("ETag")):
-            return None
-        stored = reply.getheader("x-amz-checksum-crc32")
-        return {"ETag": etag, "ChecksumCRC32": stored} if stored else {"ETag": etag}
-
-    def close(self) -> None:
-        """Close the connections."""
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
-                return
-
-    def _connection(self, scheme: str, address: str) -> http.client.HTTPConnection:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            pass
-        if scheme == "https":
-            context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
-            return http.client.HTTPSConnection(address, timeout=_SEND_SECONDS, context=context)
-        return http.client.HTTPConnection(address, timeout=_SEND_SECONDS)
+        if self._plain:
+            self._plain.close()
 
 
 def _part(reply: dict[str, Any]) -> dict[str, Any]:
@@ -218,14 +165,3 @@ def _part(reply: dict[str, Any]) -> dict[str, Any]:
         for name, value in reply.items()
         if name == "ETag" or (name.startswith("Checksum") and name != "ChecksumType")
     }
-
-
-def _crc32(data: Buffer) -> str:
-    from isal import isal_zlib
-
-    crc32: int = isal_zlib.crc32(data)  # pyright: ignore[reportUnknownMemberType]
-    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
-
-
-def _has_proxy(scheme: str, host: str) -> bool:
-    return scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)

@@ -59,11 +59,20 @@ def test_a_relative_path_stays_where_it_was(
 
 @pytest.mark.parametrize(
     "url",
-    ["", "s3://", "s3:///a", "gs://", "az:///x", "nonsense://a", "http://[", "~nobody-here/a"],
+    [
+        *("", "s3://", "s3:///a", "gs://", "az:///x", "nonsense://a", "http://[", "~nobody-here/a"),
+        *("s3:/bucket", "s3//bucket", "gs:bucket", "file:/x", "https:/host"),
+    ],
 )
 def test_a_wrong_url_is_the_callers_fault(url: str) -> None:
     with pytest.raises(InvalidInputError):
         open_store(url)
+
+
+def test_a_folder_may_be_called_like_a_scheme(tmp_path: Path) -> None:
+    for name in ("s3", "s3/x", "gsm", "./s3:/bucket"):
+        assert open_store(str(tmp_path / name)).kind == "file"
+        assert open_store(name).kind == "file"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["ObjectInfo", "Range", "Store", "Upload", "key_of_path", "open_store"
 _S3 = ("s3", "s3a")
 _GCS = ("gs", "gcs")
 _AZURE = ("az", "abfs", "abfss")
+# What is meant as a URL and would be taken for a folder: `s3:/bucket`, `s3//bucket`.
+_MISWRITTEN = re.compile(rf"(?:{'|'.join((*_S3, *_GCS, *_AZURE, 'https?', 'file'))})(?::|//)")
 
 
 def open_store(url: str, options: Mapping[str, object] | None = None) -> Store:
@@ -64,6 +67,9 @@ def _local(path: str, options: Mapping[str, object]) -> Store:
 
     if not path:
         raise InvalidInputError("A store needs a folder", hint="Write a path or a URL.")
+    if _MISWRITTEN.match(path):
+        hint = "Write it as in s3://BUCKET, or ./ before the name of a folder."
+        raise InvalidInputError("A URL needs :// after its scheme", subject=path, hint=hint)
     try:
         root = Path(path).expanduser().absolute()
     except RuntimeError as error:

@@ -14,9 +14,9 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.deployments import run_deployment
-from prefect.flows import EntrypointType
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling
+from prefect.types.entrypoint import EntrypointType
 
 from prefect_datasets import DatasetStore
 from prefect_datasets.flows.run_step import run_step

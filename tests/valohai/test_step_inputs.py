@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core.errors import InvalidInputError, NotFoundError
+from prefect_datasets.core.errors import AccessDeniedError, InvalidInputError, NotFoundError
 from prefect_datasets.core.publish.publish import package_version
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
@@ -167,8 +167,32 @@ def web(files: Path) -> Generator[str]:
         thread.join()
 
 
+def test_files_of_the_web_behind_a_password(machine: Machine, web: str) -> None:
+    url = web.replace("http://", "http://user:p%40ss@")
+    log = Heard()
+    outcome = machine.run("cat /valohai/inputs/x/secret", inputs={"x": f"{url}/secret"}, log=log)
+    assert outcome.error is None
+    assert log.text == "behind a password"
+    assert outcome.inputs == {"x": (f"{web}/secret",)}, "the password is kept nowhere"
+    assert log.inputs[0].brought[0].asked == f"{web}/secret"
+    refused = machine.run("true", inputs={"x": f"{url.replace('user', 'other')}/secret"})
+    assert isinstance(refused.error, AccessDeniedError)
+    assert "p%40ss" not in str(refused.error)
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    def do_GET(self) -> None:
+        if self.path != "/secret":
+            super().do_GET()
+            return
+        allowed = self.headers["Authorization"] == "Basic dXNlcjpwQHNz"  # user:p@ss
+        body = b"behind a password" if allowed else b""
+        self.send_response(200 if allowed else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 def test_files_of_the_web(machine: Machine, web: str) -> None:

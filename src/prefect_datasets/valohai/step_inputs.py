@@ -18,6 +18,7 @@ from prefect_datasets.core.errors import DatasetError, InvalidInputError
 from prefect_datasets.core.resolve.input_folder import FolderMode, populate
 from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
 from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay_out, unchanged
+from prefect_datasets.core.resolve.web import is_web, without_password
 from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
 from prefect_datasets.core.versions import catalog
 from prefect_datasets.valohai.config_files import InputFile
@@ -181,6 +182,8 @@ def _sources(
 
 
 def _asked_as(asked: str, source: Source) -> Source:
+    if is_web(asked):
+        asked = without_password(asked)
     return replace(source, brought=(replace(source.brought[0], asked=asked),))
 
 
@@ -256,6 +259,7 @@ def _url(uri: str, keep: KeepDirectories, store: Store, cache: Cache, progress: 
     (found,) = resolved.objects
     place = {"full": unchanged, "none": base_name, "suffix": partial(_below, found.folder)}[keep]
     paths = _walk(found)
+    uri = without_password(uri) if is_web(uri) else uri
     files = tuple(
         InputFile(
             name=path,

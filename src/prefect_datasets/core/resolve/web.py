@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import urllib.error
@@ -34,6 +35,12 @@ _PIECE_BYTES = 1 << 20
 def is_web(url: str) -> bool:
     """Tell whether a URL is fetched with plain HTTP."""
     return url.startswith(("https://", "http://"))
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and the password that may stand in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def resolve_web(url: str, *, cache: Cache, progress: Progress) -> Objects:
@@ -69,7 +76,7 @@ def _path(url: str) -> str:
 
 def _open(url: str) -> http.client.HTTPResponse:
     try:
-        return urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS)  # noqa: S310  (see is_web)
+        return urllib.request.urlopen(_request(url), timeout=_TIMEOUT_SECONDS)  # noqa: S310  (see is_web)
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(url, error.code) from error
@@ -77,7 +84,19 @@ def _open(url: str) -> http.client.HTTPResponse:
         raise _broken(url, error) from error
 
 
+def _request(url: str) -> urllib.request.Request:
+    """Return what to ask the server; a user in the URL becomes a header, as curl does it."""
+    bare = without_password(url)
+    parts = urlsplit(url)
+    if parts.username is None:
+        return urllib.request.Request(bare)  # noqa: S310  (see is_web)
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    words = f"Basic {base64.b64encode(user.encode()).decode()}"
+    return urllib.request.Request(bare, headers={"Authorization": words})  # noqa: S310  (see is_web)
+
+
 def _refusal(url: str, status: int) -> Exception:
+    url = without_password(url)
     match status:
         case 404 | 410:
             return NotFoundError("The server knows no such file", subject=url)
@@ -88,7 +107,8 @@ def _refusal(url: str, status: int) -> Exception:
 
 
 def _broken(url: str, error: Exception) -> StoreError:
-    return StoreError(f"The transfer failed ({error})", subject=url, hint="Try again.")
+    shown = without_password(url)
+    return StoreError(f"The transfer failed ({error})", subject=shown, hint="Try again.")
 
 
 def _build(
@@ -103,11 +123,11 @@ def _build(
     expected = int(response.headers.get("Content-Length") or 0)
     needs = (expected, 1)
     make_room(attempt.cache, url, needs, lambda: needs)
-    progress.start(f"fetching {url}", n_files=1, n_bytes=expected)
+    progress.start(f"fetching {without_password(url)}", n_files=1, n_bytes=expected)
     n_bytes = _write(attempt, path, response, url, progress)
     lock_folders(attempt.files)
     return Ready(
-        uri=url,
+        uri=without_password(url),
         digest=digest,
         n_files=1,
         n_bytes=n_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from prefect_datasets.valohai.directories import Directories, Places
 from prefect_datasets.valohai.namespace import Mount, View, bubblewrap, unshare
 from prefect_datasets.valohai.runner import NamespaceChoice
 from prefect_datasets.valohai.script import plan_script
-from prefect_datasets.valohai.variables import variables
+from prefect_datasets.valohai.variables import PASSED, variables
 from tests.valohai.steps import Heard, Machine
 
 VIEW = View(
@@ -152,3 +153,9 @@ def test_folders_go_away_whatever_is_in_them(tmp_path: Path) -> None:
     made.remove()
     assert not made.root.exists()
     assert Path("/etc").is_dir()
+
+
+def test_the_documentation_names_every_variable_that_is_passed_on() -> None:
+    text = (Path(__file__).parents[2] / "docs/steps.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text))
+    assert {name for name in PASSED if name not in named and name.lower() not in named} == set()

@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from prefect_datasets.valohai.config import Config, load
 from prefect_datasets.valohai.errors import StepCancelledError, StepFailedError
 from prefect_datasets.valohai.pipeline.host import Answer, Question, Work
+from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.plan import Outcome, Output
 
 STEPS = """
@@ -100,6 +101,7 @@ class ScriptedHost:
         works: What was begun, in order.
         questions: What was asked.
         notes: What was told.
+        shown: What was shown at the end.
     """
 
     does: Mapping[str, Does] = field(default_factory=dict[str, Does])
@@ -109,6 +111,7 @@ class ScriptedHost:
     works: list[Work] = field(default_factory=list[Work])
     questions: list[Question] = field(default_factory=list[Question])
     notes: list[str] = field(default_factory=list[str])
+    shown: list[PipelineOutcome] = field(default_factory=list[PipelineOutcome])
 
     def begin(self, work: Work, done: Callable[[Outcome], None]) -> None:
         self.works.append(work)
@@ -125,6 +128,9 @@ class ScriptedHost:
 
     def warn(self, message: str) -> None:
         self.notes.append(f"warning: {message}")
+
+    def show(self, outcome: PipelineOutcome) -> None:
+        self.shown.append(outcome)
 
     def work(self, title: str) -> Work:
         """Return an execution that was begun."""

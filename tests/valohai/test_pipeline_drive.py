@@ -26,6 +26,7 @@ def _run(
     plan = plan_pipeline(loaded, loaded.names("pipeline")[0], Given(**given))
     outcome = drive(plan, host, capacity=capacity, run_id="run")
     assert outcome.id == "run"
+    assert host.shown == [outcome]
     return outcome
 
 
@@ -453,6 +454,9 @@ def test_an_interrupt_ends_everything_before_it_is_raised(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, text, host)
     assert sorted(ended) == ["a", "b"]
+    (shown,) = host.shown
+    assert shown.verdict is Verdict.CANCELLED
+    assert _statuses(shown) == {"a": "stopped", "b": "stopped", "c": "complete"}
 
 
 def test_a_host_that_can_not_begin_ends_everything(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ from prefect_datasets.valohai.plan import Outcome
 from prefect_datasets.valohai.runner import Control
 
 _MOST_FACTS = 40
+# A signal that another thread got is seen no later than this.
+_LOOK_SECONDS = 1.0
 
 
 def drive(plan: PipelinePlan, host: Host, *, capacity: int, run_id: str = "") -> PipelineOutcome:
@@ -54,8 +56,11 @@ def drive(plan: PipelinePlan, host: Host, *, capacity: int, run_id: str = "") ->
         driver.go()
     except BaseException:
         driver.end()
+        host.show(driver.outcome())
         raise
-    return driver.outcome()
+    outcome = driver.outcome()
+    host.show(outcome)
+    return outcome
 
 
 class _Driver:
@@ -85,7 +90,7 @@ class _Driver:
                     return
                 asked = self._state.to_ask()
                 if not asked:
-                    self._changed.wait()
+                    self._changed.wait(_LOOK_SECONDS)
                     continue
                 question = self._question(*asked[0])
             self._host.note(f"Waiting for approval: {question.text}")
@@ -97,7 +102,7 @@ class _Driver:
             self._state = transitions.cancelled(self._state)
             self._stop_unwanted()
             while not self._state.is_over and self._broken is None:
-                self._changed.wait()
+                self._changed.wait(_LOOK_SECONDS)
 
     def _go_on(self) -> None:
         while names := self._state.to_prepare():

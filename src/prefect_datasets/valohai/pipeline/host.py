@@ -10,6 +10,7 @@ from typing import Protocol
 from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.pipeline.actions import When
 from prefect_datasets.valohai.pipeline.jobs import JobPlan
+from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.plan import Outcome
 from prefect_datasets.valohai.runner import Control
 
@@ -83,3 +84,6 @@ class Host(Protocol):
 
     def warn(self, message: str) -> None:
         """Tell what may not be as people think."""
+
+    def show(self, outcome: PipelineOutcome) -> None:
+        """Show what became of the pipeline; called once, also where it was ended from outside."""

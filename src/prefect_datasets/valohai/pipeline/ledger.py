@@ -78,8 +78,10 @@ class NodeLedger:
 
     def _error(self, state: NodeState) -> DatasetError | None:
         """Return why it failed: its own error, or that of its first execution that failed."""
-        failed = [i for i, job in enumerate(state.jobs) if job.status is JobStatus.FAILED]
-        return self.error or (self.outcomes[failed[0]].error if failed else None)
+        for index, job in enumerate(state.jobs):
+            if job.status is JobStatus.FAILED and self.error is None and index in self.outcomes:
+                return self.outcomes[index].error
+        return self.error
 
     def _executions(self, state: NodeState) -> Iterable[ExecutionOutcome]:
         for index, job in enumerate(self.jobs):

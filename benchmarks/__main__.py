@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,9 +39,7 @@ REFERENCE = ROOT / "docs" / "benchmarks"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     asked = _parser().parse_args(arguments)
-    wanted = {"full": scenarios.full, "small": scenarios.small, "tiny": scenarios.tiny}[
-        asked.mode
-    ]()
+    wanted = _wanted(asked)
     if asked.do == "list":
         for scenario in wanted:
             print(f"{scenario.name:26}{scenario.title}: {scenario.need.shape}")
@@ -55,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         play(_chosen(wanted, asked.only, results), results, asked.work, asked.turn)
     print(write_reports(results, out))
     return 1 if any(_ours_failed(outcome) for outcome in results.scenarios.values()) else 0
+
+
+def _wanted(asked: argparse.Namespace) -> list[Scenario]:
+    if asked.mode == "full":
+        return scenarios.full(asked.files)
+    return scenarios.small() if asked.mode == "small" else scenarios.tiny()
 
 
 def play(
@@ -160,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
         "--tiny", dest="mode", action="store_const", const="tiny", help="a trial of the machinery"
     )
     parser.add_argument(
+        "--files", type=int, default=100_000, help="of 10 kB; fewer where memory is short"
+    )
+    parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help="these scenarios, anew"
     )
     parser.add_argument("--out", type=Path, default=None, help="folder of figures and reports")
@@ -170,5 +178,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _end(*_: object) -> None:
+    """End as with Ctrl-C, which a shell's background jobs ignore: everything is taken down."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _end)
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())

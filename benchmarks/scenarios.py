@@ -26,9 +26,14 @@ MANY = Shape(100_000, 10_240)
 SMALL = Shape(5_000, 10_240)
 
 
-def full() -> list[Scenario]:
-    """Return what the reference run plays, the most telling first."""
-    return [*_main(MANY, ""), *_other_shapes(), *_growth()]
+def full(n_files: int = MANY.n_files) -> list[Scenario]:
+    """Return what the reference run plays, the most telling first.
+
+    Args:
+        n_files: How many files of 10 kB, where the goals speak of 100,000.
+    """
+    many = replace(MANY, n_files=n_files)
+    return [*_main(many, ""), *_other_shapes(many), *_growth()]
 
 
 def small() -> list[Scenario]:
@@ -43,7 +48,7 @@ def tiny() -> list[Scenario]:
 
 
 def _main(shape: Shape, prefix: str) -> list[Scenario]:
-    is_large = shape.n_files > 20_000
+    is_large = shape.n_files >= 20_000
     samples = (*HERE_SAMPLES, *FAR_SAMPLES) if is_large else ()
     resolved = Need(shape, has_files=True, samples=samples, keeps_originals=not is_large)
     changed = Need(shape, has_next=True)
@@ -74,8 +79,8 @@ def _delayed(scenario: Scenario) -> Scenario:
     )
 
 
-def _other_shapes() -> list[Scenario]:
-    flat = replace(MANY, is_flat=True)
+def _other_shapes(many: Shape) -> list[Scenario]:
+    flat = replace(many, is_flat=True)
     title = "From nothing to a directory"
     found = [
         Scenario(

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import repeated
+
 if TYPE_CHECKING:
     from _hashlib import HASH
 
@@ -72,7 +74,8 @@ class FilesDigest:
     def update(self, rows: pa.Table) -> None:
         """Feed the next rows, a table with at least path, size and sha256."""
         for batch in rows.select(list(self.COLUMNS)).to_batches():
-            ended = pc.binary_join_element_wise(batch.column("path"), "", "\0")
+            paths, n = batch.column("path"), batch.num_rows
+            ended = pc.binary_join_element_wise(paths, repeated("", n), repeated("\0", n))
             _feed(self._paths, ended.cast(pa.binary()))
             self._sizes.update(_fixed_width_bytes(batch.column("size"), 8))
             self._digests.update(_fixed_width_bytes(batch.column("sha256"), 32))

@@ -56,17 +56,17 @@ def test_it_ends_itself(machine: Machine, command: str, code: int, says: str) ->
 
 
 def test_it_takes_too_long(machine: Machine, nap: str) -> None:
-    outcome = machine.run(OUTPUT, f"sleep {nap}", time_limit=0.5)
-    assert "time limit of 0.5 s" in str(failed(outcome))
+    outcome = machine.run(OUTPUT, f"sleep {nap}", time_limit=3)
+    assert "time limit of 3 s" in str(failed(outcome))
     assert not processes(nap)
 
 
 def test_it_is_silent_for_too_long(machine: Machine) -> None:
-    chatty = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done"
+    chatty = "for i in 1 2 3 4; do echo $i; sleep 1; done"
     log = Heard()
-    outcome = machine.run(OUTPUT, chatty, "sleep 62", no_output_timeout=1.5, log=log)
-    assert "printed nothing for 1.5 s" in str(failed(outcome))
-    assert log.lines == [*"12345678"], "as long as it prints it goes on"
+    outcome = machine.run(OUTPUT, chatty, "sleep 62", no_output_timeout=3.5, log=log)
+    assert "printed nothing for 3.5 s" in str(failed(outcome))
+    assert log.lines == [*"1234"], "as long as it prints it goes on"
 
 
 @pytest.mark.parametrize("kind", KINDS)

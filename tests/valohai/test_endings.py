@@ -126,7 +126,7 @@ def test_it_is_cancelled_before_it_begins(machine: Machine) -> None:
     control.cancel()
     outcome = machine.run("sleep 67", control=control)
     assert isinstance(outcome.error, StepCancelledError)
-    assert outcome.seconds < 10
+    assert outcome.seconds < 40
 
 
 _RUNNER = """

@@ -241,6 +241,17 @@ def test_flattening_that_would_overwrite_names_both(machine: Machine) -> None:
     assert "keep-directories" in str(outcome.error)
 
 
+@pytest.mark.parametrize(("name", "filename"), [("../x", None), ("x", "../../x"), ("..", None)])
+def test_names_do_not_lead_out(
+    machine: Machine, files: Path, name: str, filename: str | None
+) -> None:
+    plan = InputPlan(name, (f"file://{files}/top.csv",), filename=filename)
+    outcome = machine.run("true", inputs=[plan])
+    assert isinstance(outcome.error, InvalidInputError)
+    assert machine.kept() == []
+    assert not list(machine.root.glob("**/x"))
+
+
 def test_two_datums_of_one_name_collide(machine: Machine) -> None:
     outcome = machine.run("cd /valohai/outputs; mkdir a b; echo 1 > a/model; echo 2 > b/model")
     uris = [f"datum://{output.datum}" for output in outcome.outputs]

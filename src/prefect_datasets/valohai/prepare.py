@@ -162,13 +162,11 @@ def _bring(
 ) -> tuple[StepInput, ...]:
     inputs: list[StepInput] = []
     for each in plan.inputs:
-        target = directories.inputs / each.name
-        target.mkdir()
         found = bring_input(
             each,
             store=store,
             cache=cache,
-            target=target,
+            target=directories.inputs / each.name,
             place=f"{places.inputs}/{each.name}",
             folder_mode=_folder_mode(places),
             progress=progress,

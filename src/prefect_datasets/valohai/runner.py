@@ -31,7 +31,7 @@ class Runner:
 
     runs: Path
     packaging_switch: bool | None = None
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     namespace: NamespaceChoice = "auto"
     grace_seconds: float = 5.0
     look_seconds: float = 1.0

@@ -123,7 +123,7 @@ def bring_input(
         plan: The input.
         store: Where versions and datums are.
         cache: Where trees are kept.
-        target: The input's own folder, there and empty; filled where no tree can serve as it is.
+        target: The input's own folder, to be made; filled where no tree can serve as it is.
         place: Where the step sees the folder.
         folder_mode: `mount` if the step can be shown any folder at `place`; else how files get into
             `target`.
@@ -133,6 +133,9 @@ def bring_input(
         InvalidInputError: A URI has no known form, or two files would be one.
         DatasetError: As `resolve_input` does.
     """
+    for name in (plan.name, plan.filename or "file"):
+        _check_name(name, plan)
+    target.mkdir()
     if not plan.uris:
         return StepInput(plan.name, target)
     asked: dict[str, str] = {}
@@ -153,6 +156,16 @@ def bring_input(
         brought=tuple(each for source in sources for each in source.brought),
         files=tuple(file for source in sources for file in _placed(source, place)),
     )
+
+
+def _check_name(name: str, plan: InputPlan) -> None:
+    """Raise `InvalidInputError` for what would lead out of the input's folder."""
+    if "/" in name or "\0" in name or name in ("", ".", ".."):
+        raise InvalidInputError(
+            f"{name!r} can't be the name of an input or of its file",
+            subject=plan.name,
+            hint="Write a name without slashes.",
+        )
 
 
 def _pinned(uri: str, store: Store) -> str:

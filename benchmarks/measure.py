@@ -125,12 +125,18 @@ class _Sampler:
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_seconds: float) -> int:
+    """Wait for its end, or kill it; `Popen.wait` with a timeout would look every 50 ms only."""
+    timer = threading.Timer(timeout_seconds, _kill, (process.pid,))
+    timer.start()
     try:
-        return process.wait(timeout_seconds)
-    except subprocess.TimeoutExpired:
-        for pid in _tree(process.pid):
-            os.kill(pid, signal.SIGKILL)
         return process.wait()
+    finally:
+        timer.cancel()
+
+
+def _kill(root: int) -> None:
+    for pid in _tree(root):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _cpu() -> float:

@@ -15,6 +15,7 @@ V1, V2 = "dataset://pets/v1", "dataset://pets/v2"
 COMMANDS = {
     "publish": ["publish", "pets", "--to", "dataset://pets/v3"],
     "package": ["package", V1],
+    "run": ["run", "greet", "-f", "steps.yaml"],
     "list": ["list"],
     "list DATASET": ["list", "pets"],
     "show": ["show", V1],
@@ -64,6 +65,8 @@ def two_versions(run: Run, pets: Path) -> None:
     for uri in (V1, V2):
         (pets / "name.txt").write_text(uri)
         assert run("publish", pets, "--to", uri).code == 0
+    step = "- step: {name: greet, image: any, command: echo hello}"
+    (pets.parent / "steps.yaml").write_text(step)
 
 
 @pytest.mark.usefixtures("two_versions")

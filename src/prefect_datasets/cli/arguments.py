@@ -148,6 +148,14 @@ def _add_making(commands: _Commands[_Arguments]) -> None:
     package.add_argument("uri", type=_uri, metavar="URI")
 
 
+def _add_running(commands: _Commands[_Arguments]) -> None:
+    from prefect_datasets.cli.run_arguments import add_run  # noqa: PLC0415  no other needs it
+
+    run = _command(commands, "run", "step:run", "run a step or a pipeline of a valohai.yaml")
+    add_run(run)
+    _add_cache_dir(run)
+
+
 def _add_reading(commands: _Commands[_Arguments]) -> None:
     listing = _command(commands, "list", "read:list_", "list datasets, or the versions of one")
     listing.add_argument("dataset", nargs="?", type=_dataset, metavar="DATASET")
@@ -278,6 +286,7 @@ _GROUP_OF = {
     "demo": _add_making,
     "publish": _add_making,
     "package": _add_making,
+    "run": _add_running,
     "list": _add_reading,
     "show": _add_reading,
     "files": _add_reading,

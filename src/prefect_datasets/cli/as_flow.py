@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
     """Publish a folder by the flow `publish-directory`."""
-    _show_no_tracebacks()
+    show_no_tracebacks()
     block = choose_store(chosen.store)
     options = PublishOptions(
         base=str(chosen.base or ""),
@@ -46,7 +46,7 @@ def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
 
 def package(chosen: argparse.Namespace) -> list[VersionRecord]:
     """Make packages by the flow `package-version`."""
-    _show_no_tracebacks()
+    show_no_tracebacks()
     block = choose_store(chosen.store)
     return _records(block.open(), [package_version_flow(block, str(chosen.uri))])
 
@@ -68,7 +68,8 @@ class _WithoutTraceback(logging.Formatter):
         return self._inner.format(bare)
 
 
-def _show_no_tracebacks() -> None:
+def show_no_tracebacks() -> None:
+    """Keep tracebacks off the terminal."""
     setup_logging()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_WithoutTraceback(handler.formatter))

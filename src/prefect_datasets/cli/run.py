@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEBUG_VARIABLE = "PREFECT_DATASETS_DEBUG"
+WRONG_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        _say(_describe(error))
+        report(error)
         return 1
+
+
+def report(error: Exception) -> None:
+    """Say what went wrong, on standard error."""
+    _say(_describe(error))
 
 
 def _run(chosen: argparse.Namespace, arguments: argparse.ArgumentParser) -> int:
@@ -54,7 +60,7 @@ def _run(chosen: argparse.Namespace, arguments: argparse.ArgumentParser) -> int:
         return 0
     if chosen.command is None:
         arguments.print_help(sys.stderr)
-        return 2
+        return WRONG_USAGE
     module, _, function = chosen.call.partition(":")
     code: int = getattr(import_module(module), function)(chosen)
     if sys.stdout:  # None where the caller closed it

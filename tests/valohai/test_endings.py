@@ -129,6 +129,24 @@ def test_it_is_cancelled_before_it_begins(machine: Machine) -> None:
     assert outcome.seconds < 40
 
 
+def test_it_is_cancelled_while_an_input_is_fetched(machine: Machine) -> None:
+    """What is fetched by then is not lost, and nothing of the run is left."""
+    machine.publish("dataset://pets/v1", {f"{n}": "x" * 1000 for n in range(50)})
+    control = Control()
+
+    class Fetching(Heard):
+        def start(self, what: str, *, n_files: int, n_bytes: int) -> None:
+            control.cancel()
+
+    outcome = machine.run(
+        "echo never", inputs={"x": "dataset://pets/v1"}, control=control, log=Fetching()
+    )
+    assert isinstance(outcome.error, StepCancelledError)
+    assert outcome.exit_code == 125
+    assert machine.kept() == []
+    assert machine.run("true", inputs={"x": "dataset://pets/v1"}).error is None
+
+
 _RUNNER = """
 import signal, sys
 from pathlib import Path

@@ -13,6 +13,7 @@ from prefect_datasets.core.errors import DatasetError, NoSpaceError
 from prefect_datasets.core.publish.plan_version import Policy
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.core.versions import catalog
+from prefect_datasets.valohai.cancellable import UntilCancelled
 from prefect_datasets.valohai.collect import Stored, Written, collect
 from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.directories import Directories
@@ -133,7 +134,7 @@ class _Execution:
                 store=self.store,
                 cache=cache,
                 runner=self.runner,
-                progress=self.progress,
+                progress=UntilCancelled(self.plan.step, self.progress, self.control),
             )
         except BaseException:
             self.directories.remove()  # nothing in it is the step's own

@@ -204,7 +204,8 @@ class _Driver:
         self._state = transitions.ended(self._state, job, is_ok=is_ok, satisfies=satisfies)
         title = self._ledger[job.node].jobs[job.index].title
         if outcome.error is None:
-            self._host.note(f"{title}: complete, {len(outcome.outputs):,} outputs")
+            number = len(outcome.outputs)
+            self._host.note(f"{title}: complete, {number:,} output{'' if number == 1 else 's'}")
         else:
             self._host.warn(f"{title}: {outcome.error}")
         self._conclude()

@@ -148,7 +148,7 @@ def test_with_an_api_it_is_a_flow_run(spawn: Run, prefect_api: str, tmp_path: Pa
     store = ["--store", str(tmp_path / "store")]
     done = spawn("run", "train", "-i", "extra=", "-p", "epochs=2", *store, "--json", env=env)
     assert done.code == 0, done.err
-    assert done.json["parameters"] == {"epochs": 2}
+    assert done.json["parameters"] == {"epochs": 2, "layers": []}
     assert "Flow run 'train'" in done.err
     failed = spawn("run", "fail", *store, env=env)
     assert failed.code == 1

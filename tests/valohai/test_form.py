@@ -56,6 +56,11 @@ def test_parameters_are_shown_with_all_that_the_file_says(tmp_path: Path) -> Non
     assert schema["required"] == ["epochs"]
 
 
+def test_one_with_several_values_may_be_needed_too(tmp_path: Path) -> None:
+    found = step(tmp_path, "parameters: [{name: a, multiple: repeat}]")
+    assert step_form(found, "s").parameters["required"] == ["a"]
+
+
 def test_inputs_are_lists_of_uris(tmp_path: Path) -> None:
     schema = step_form(step(tmp_path, STEP), "s").inputs
     properties = schema["properties"]

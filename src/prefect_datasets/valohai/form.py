@@ -91,7 +91,8 @@ def _of(step: Step) -> list[Parameter]:
 
 
 def _is_needed(parameter: Parameter) -> bool:
-    return parameter.default is None and not parameter.optional
+    # Without a default, valohai-yaml gives one with several values an empty list.
+    return parameter.default in (None, []) and not parameter.optional
 
 
 def _parameter(config: Config, step: Step, parameter: Parameter) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _parameter(config: Config, step: Step, parameter: Parameter) -> dict[str, An
 
 
 def _default(config: Config, step: Step, parameter: Parameter) -> dict[str, Any]:
-    if parameter.default is None:
+    if parameter.default in (None, []):
         return {}
     try:
         return {"default": parse_value(parameter, parameter.default)}

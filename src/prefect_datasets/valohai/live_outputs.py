@@ -153,7 +153,7 @@ class LiveOutputs:
             return
         try:
             rows = _store(files, batch, self._store)
-        except DatasetError as error:
+        except (DatasetError, OSError) as error:
             with self._lock:
                 self._failed.update(paths)
                 self._taken.warnings.append(f"Live outputs stay until the end: {error}")

@@ -14,12 +14,12 @@ from html import escape
 from benchmarks import publishers, resolvers, versions
 from benchmarks.results import Results
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _HEADER = 860, 300, 130, 22, 40
+_WIDTH, _LEFT, _RIGHT, _ROW, _HEADER = 960, 390, 140, 22, 40
 _LEAST, _MOST = 0.1, 3000.0
 _PANELS = (
     ("resolve-folders", "From nothing to a directory, loopback", resolvers.RESOLVE),
     ("resolve-folders-delayed", "... behind 20 ms and 1 Gbit/s", resolvers.RESOLVE),
-    ("delta", "From v1 to v2 (1 % added, changed, removed, 5 % renamed)", versions.DELTA),
+    ("delta", "v1 to v2 (1 % added, changed, removed, 5 % renamed)", versions.DELTA),
     ("pack", "Pack on the local file system", publishers.PACK),
     ("publish", "Publish with individual files", publishers.PUBLISH),
     ("packages", "Publish the package alone", publishers.PUBLISH_PACKAGES),
@@ -38,7 +38,10 @@ class Bar:
 
 def picture(results: Results) -> str:
     """Draw all panels as SVG."""
-    panels = [(title, ours, _bars(results, name)) for name, title, ours in _PANELS]
+    panels = [
+        (f"{title}: {_shape(results, name)}", ours, _bars(results, name))
+        for name, title, ours in _PANELS
+    ]
     there = [panel for panel in panels if panel[2]]
     body: list[str] = []
     top = 64
@@ -49,8 +52,17 @@ def picture(results: Results) -> str:
     return "\n".join([*_frame(height, top), *body, "</svg>", ""])
 
 
+def _found(results: Results, name: str) -> str:
+    return next((n for n in (name, f"small-{name}", f"tiny-{name}") if n in results.scenarios), "")
+
+
+def _shape(results: Results, name: str) -> str:
+    found = _found(results, name)
+    return results.scenarios[found]["shape"] if found else ""
+
+
 def _bars(results: Results, name: str) -> list[Bar]:
-    found = next((n for n in (name, f"small-{name}", f"tiny-{name}") if n in results.scenarios), "")
+    found = _found(results, name)
     if not found:
         return []
     outcome = results.scenarios[found]
@@ -77,8 +89,7 @@ def _row(top: int, bar: Bar, kind: str) -> list[str]:
     middle = statistics.median(bar.ratios)
     begin, end = sorted((_x(1), _x(middle)))
     y = top + _ROW / 2
-    name = bar.name + (" (extrapolated)" if bar.is_extrapolated else "")
-    lines = [_text(_LEFT - 10, y + 4, name, "name")]
+    lines = [_text(_LEFT - 10, y + 4, bar.name, "name")]
     if kind == "ours":
         lines.append(f'<circle class="ours" cx="{_x(1):.1f}" cy="{y}" r="5"/>')
     else:
@@ -89,7 +100,8 @@ def _row(top: int, bar: Bar, kind: str) -> list[str]:
     least, most = min(bar.ratios), max(bar.ratios)
     if most > least:
         lines.append(f'<path class="spread" d="M{_x(least):.1f} {y}H{_x(most):.1f}"/>')
-    lines.append(_text(_WIDTH - 16, y + 4, _label(least, middle, most), "figure"))
+    about = "≈ " if bar.is_extrapolated else ""
+    lines.append(_text(_WIDTH - 16, y + 4, about + _label(least, middle, most), "figure"))
     return lines
 
 
@@ -117,7 +129,10 @@ def _frame(height: int, bottom: int) -> list[str]:
         f'<rect class="page" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="8"/>',
         _text(16, 30, "Time of the other divided by ours", "heading"),
         _text(
-            16, 50, "Median of the rounds, the thin line from least to most. Logarithmic.", "note"
+            16,
+            50,
+            "Median of the rounds, the thin line from least to most; ≈ from samples. Logarithmic.",
+            "note",
         ),
     ]
     for ratio in (0.1, 1, 10, 100, 1000):

@@ -93,11 +93,11 @@ class Player:
             say(f"  {contender.name}: {entry['fault']}")
             return False
         try:
-            with taking_turns(self.turn):
-                if contender.once is not None:
-                    for setting in self._settings(contender):
+            if contender.once is not None:
+                for setting in self._settings(contender):
+                    with taking_turns(self.turn):
                         self._run(contender.once(setting))
-                self._tune(contender, entry)
+            self._tune(contender, entry)
         except FailedError as error:
             self._fail(contender, error)
             return False
@@ -113,10 +113,11 @@ class Player:
         files = self.stage.setting.files
         if contender.tunes_on_sample:
             sampled = entry["sampled"]
-            files = self.stage.sample(sampled[-1] if sampled else self.scenario.tunes_on)
+            files = self.stage.sample(sampled[0] if sampled else self.scenario.tunes_on)
         for tuning in contender.tunings:
             setting = replace(self.stage.setting, files=files, tuning=tuning)
-            entry["tunings"][tuning] = self._measure(contender, setting)[0].seconds
+            with taking_turns(self.turn):
+                entry["tunings"][tuning] = self._measure(contender, setting)[0].seconds
         entry["tuning"] = min(entry["tunings"], key=entry["tunings"].__getitem__)
 
     def _try(self, contender: Contender, number: int) -> None:

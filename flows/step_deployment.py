@@ -1,6 +1,7 @@
 """Make a flow of a step, with the step's parameters and inputs as a typed form."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from prefect_datasets.valohai.config import load
 from prefect_datasets.valohai.form import Form, step_form
 from prefect_datasets.valohai.plan import Outcome
 
+_FORBIDDEN = re.compile(r"[/%&<>]")  # in a flow's name
 _DOCUMENTED = """{description}
 
 Args:
@@ -50,7 +52,12 @@ def step_flow(step: str, *, file: str | Path = "valohai.yaml") -> Flow[..., Outc
     run.__name__ = run.__qualname__ = "run_step"
     run.__doc__ = _DOCUMENTED.format(description=form.description or f"Run the step {form.step}.")
     run.__signature__ = _signature(form)  # type: ignore[attr-defined] - what inspect looks at
-    return Flow(run, name=form.step, flow_run_name=form.step, description=form.description or None)
+    return Flow(
+        run,
+        name=_FORBIDDEN.sub("-", form.step),
+        flow_run_name=form.step.replace("{", "{{").replace("}", "}}"),
+        description=form.description or None,
+    )
 
 
 def _signature(form: Form) -> inspect.Signature:

@@ -87,6 +87,12 @@ def test_a_run_gets_what_is_given_and_the_defaults_of_the_file(
     }
 
 
+@pytest.mark.parametrize("name", ["train / test", "{braces} & <more>", "50 %"])
+def test_a_step_may_be_called_anything(tmp_path: Path, store: DatasetStore, name: str) -> None:
+    file = write(tmp_path, f"- step: {{name: {name!r}, image: any, command: 'true'}}")
+    assert step_flow(name, file=file)(store).exit_code == 0
+
+
 def test_what_no_server_looked_at_is_refused_by_the_run(file: Path, store: DatasetStore) -> None:
     with pytest.raises(InvalidInputError, match="Parameter 'epochs' is out of its limits: 0"):
         step_flow("train", file=file)(

@@ -6,10 +6,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import resume_flow_run
+from prefect.utilities.callables import parameter_schema
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.errors import InvalidInputError
@@ -105,6 +107,13 @@ def test_a_failed_nodes_error_is_the_runs(file: str, store: DatasetStore) -> Non
         }
     )
     assert states["fail"] is StateType.FAILED
+
+
+def test_it_can_be_deployed_and_has_a_form() -> None:
+    shipped = cloudpickle.loads(cloudpickle.dumps(run_pipeline))
+    schema = parameter_schema(shipped.fn)
+    assert schema.required == ["store", "pipeline"]
+    assert "requires approval" in (run_pipeline.description or "")
 
 
 def test_what_cannot_run_begins_no_task(file: str, store: DatasetStore) -> None:

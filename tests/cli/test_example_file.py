@@ -71,3 +71,22 @@ def test_the_steps_run_one_after_the_other_through_s3(run: Run, store: str) -> N
     evaluated = step("evaluate", "-i", f"model=datum://{model['datum']}")
     assert evaluated.json["metadata"]["images"] == 30
     assert evaluated.json["metadata"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_the_pipeline_runs_over_all_of_them_through_s3(run: Run, store: str) -> None:
+    done = run(
+        *["run", "--pipeline", PIPELINE, "-f", FILE, "-p", "version=v2"],
+        *["--store", store, "--json"],
+    )
+    assert done.code == 0, done.err
+    assert {node["name"]: node["status"] for node in done.json["nodes"]} == dict.fromkeys(
+        ["images", "sensors", "train", "evaluate"], "complete"
+    )
+    assert sorted(version["uri"] for version in done.json["versions"]) == [
+        "dataset://my-images/v2",
+        "dataset://sensor-data/year-2024",
+    ]
+    evaluated = done.json["nodes"][-1]["executions"][0]
+    assert evaluated["parameters"] == {"version": "v2"}
+    assert evaluated["metadata"]["accuracy"] > 0.9

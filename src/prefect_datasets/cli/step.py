@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.cli.describe import version_json, version_line
@@ -107,13 +106,14 @@ def show_outcome(outcome: Outcome) -> None:
 
 
 def _pipeline(chosen: argparse.Namespace, config: Config) -> int:
+    from prefect_datasets.cli import pipeline  # noqa: PLC0415  a step needs none of it
+
     if chosen.step is not None:
         raise InvalidInputError(
             "A step and a pipeline at once", hint="Name a STEP, or give --pipeline NAME."
         )
     config.pipeline(chosen.pipeline)
-    code: int = import_module("prefect_datasets.cli.pipeline").run(chosen)  # a step needs none
-    return code
+    return pipeline.run(chosen)
 
 
 def _check(chosen: argparse.Namespace, config: Config) -> None:

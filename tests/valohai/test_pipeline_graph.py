@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import InvalidInputError
@@ -17,6 +17,9 @@ from prefect_datasets.valohai.pipeline.graph import (
     parse_edge,
     parse_target,
 )
+
+# On a loaded machine an example may take long.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,7 @@ def test_and_nothing_else(pattern: str, path: str) -> None:
 _PATHS = st.text("ab/.*?", min_size=1, max_size=8)
 
 
+@_PATIENT
 @given(pattern=_PATHS, path=_PATHS)
 def test_without_brackets_the_standard_library_agrees(pattern: str, path: str) -> None:
     assert matches(pattern, path) == (fnmatchcase(path, pattern) or pattern == path)

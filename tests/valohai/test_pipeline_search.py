@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import InvalidInputError
@@ -19,6 +19,9 @@ from prefect_datasets.valohai.pipeline.search import (
     parse_axis,
     variants,
 )
+
+# On a loaded machine an example may take long.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _values(style: str, *, is_whole: bool = False, **rules: Any) -> tuple[Any, ...]:
@@ -89,6 +92,7 @@ def test_faulty_rules_are_refused(style: str, rules: dict[str, Any], told: str) 
 _FLOATS = st.floats(1e-6, 1e6)
 
 
+@_PATIENT
 @given(_FLOATS, _FLOATS, st.booleans(), st.booleans(), st.integers(0, 99))
 def test_what_is_drawn_lies_between_the_ends(
     a: float, b: float, is_logarithmic: bool, is_whole: bool, seed: int
@@ -118,6 +122,7 @@ _AXES = st.dictionaries(
 )
 
 
+@_PATIENT
 @given(_AXES)
 def test_a_grid_has_every_combination_once(axes: dict[str, Points]) -> None:
     found = variants(Search("grid_search", axes), seed="")

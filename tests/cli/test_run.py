@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
+from tests.servers.process import program
 from tests.valohai.files import write
 
 FILE = """
@@ -31,6 +34,10 @@ FILE = """
         name: fail
         image: any
         command: ["echo kept > /valohai/outputs/kept.txt", "exit 7"]
+    - step:
+        name: long
+        image: any
+        command: ["echo kept > /valohai/outputs/kept.txt", "echo asleep", "sleep 600"]
     - step:
         name: publish
         image: any
@@ -98,6 +105,24 @@ def test_the_last_command_alone_decides_where_that_is_asked_for(run: Run, file: 
     file.write_text("- step: {name: s, image: any, command: ['false', 'true']}")
     assert run("run", "s").code == 1
     assert run("run", "s", "--on-failure", "go-on").code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_an_interrupted_step_wrote_is_stored(
+    file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    store = tmp_path / "store"
+    command = [program("prefect-datasets"), "run", "long", "-f", str(file), "--store", str(store)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stderr is not None
+        assert any("asleep" in line for line in running.stderr)
+        running.send_signal(number)
+        rest = running.stderr.read()
+        assert running.wait(60) == 130
+    assert rest.endswith("prefect-datasets: interrupted; what the step wrote so far is stored\n")
+    assert len(list(store.glob("outputs/*/files/kept.txt"))) == 1
 
 
 def test_versions_are_made_and_shown(run: Run) -> None:

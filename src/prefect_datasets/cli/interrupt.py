@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import FrameType
 
 EXIT_CODE = 128 + signal.SIGINT
 _MESSAGE = "prefect-datasets: interrupted; the same command goes on where it was\n"
@@ -44,12 +45,50 @@ def ending_on_interrupt() -> Generator[None]:
             os.close(tell)
 
 
+@contextmanager
+def ending_in_order(what: str) -> Generator[None]:
+    """Let the first Ctrl-C, or SIGTERM, end what runs and store what it wrote; the second ends us.
+
+    A step is no transfer: repeated, it begins anew. So what it wrote is stored first, however long
+    that takes.
+
+    Args:
+        what: What runs, for the message.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _say(f"prefect-datasets: ending {what}; Ctrl-C again to end at once\n")
+        raise KeyboardInterrupt
+
+    watched = signal.set_wakeup_fd(-1)  # its grace is too short for outputs to be stored
+    before = signal.signal(signal.SIGINT, interrupt)
+    ending = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _said.set()
+        _say(f"prefect-datasets: interrupted; what {what} wrote so far is stored\n")
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, ending)
+        signal.set_wakeup_fd(watched)
+
+
 def say_interrupted() -> None:
     """Say it, once."""
     if not _said.is_set():
         _said.set()
-        sys.stderr.write(_MESSAGE)
-        sys.stderr.flush()
+        _say(_MESSAGE)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _watch(told: int) -> None:

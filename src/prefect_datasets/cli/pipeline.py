@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from prefect_datasets.cli.describe import version_json
-from prefect_datasets.cli.interrupt import EXIT_CODE
+from prefect_datasets.cli.interrupt import ending_in_order
 from prefect_datasets.cli.output import show, show_json, table
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.prefect_api import configured_api
@@ -30,8 +28,6 @@ from prefect_datasets.valohai.pipeline.report import lines
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator
-    from types import FrameType
 
     from prefect_datasets.valohai.pipeline.outcome import ExecutionOutcome, PipelineOutcome
     from prefect_datasets.valohai.pipeline.threads import ThreadHost
@@ -53,11 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
         outcome = _as_flow(chosen, plan)
     else:
         _check_can_ask(plan)
-        try:
-            outcome = _drive(chosen, plan, run_id)
-        except KeyboardInterrupt:
-            _tell("prefect-datasets: interrupted; what the nodes wrote so far is stored")
-            return EXIT_CODE
+        outcome = _drive(chosen, plan, run_id)
     if outcome is None:
         return 1
     return _show(outcome, as_json=chosen.json)
@@ -112,7 +104,7 @@ def _drive(chosen: argparse.Namespace, plan: PipelinePlan, run_id: str) -> Pipel
 
     for warning in plan.warnings:
         _tell(f"warning: {warning}")
-    with _ending_in_order():
+    with ending_in_order("the nodes"):
         return drive(plan, _host(chosen), capacity=os.cpu_count() or 1, run_id=run_id)
 
 
@@ -218,29 +210,6 @@ def _ask(question: Question) -> Answer:
                 return Answer(is_approved=True, comment=comment)
             _tell("yes or no?")
     return Answer(is_approved=False)
-
-
-@contextmanager
-def _ending_in_order() -> Generator[None]:
-    """Let the first Ctrl-C end all nodes and store what they wrote; the second ends us at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        _tell("prefect-datasets: ending all nodes; Ctrl-C again to end at once")
-        raise KeyboardInterrupt
-
-    watched = signal.set_wakeup_fd(-1)  # its grace is too short for outputs to be stored
-    before = signal.signal(signal.SIGINT, interrupt)
-    ending = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGTERM, ending)
-        signal.set_wakeup_fd(watched)
 
 
 if TYPE_CHECKING:

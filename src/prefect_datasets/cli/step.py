@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.cli.describe import version_json, version_line
+from prefect_datasets.cli.interrupt import ending_in_order
 from prefect_datasets.cli.output import count, show, show_json
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.prefect_api import configured_api
@@ -158,5 +159,5 @@ def _execute(chosen: argparse.Namespace, plan: StepPlan) -> Outcome:
         environment=dict(os.environ),
         namespace=chosen.namespace,
     )
-    with open_log() as log:
+    with ending_in_order("the step"), open_log() as log:
         return execute(plan, store=place.store(), cache=place.cache(), runner=runner, log=log)

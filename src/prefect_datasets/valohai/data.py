@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.core.resolve.listing import Listing, of_datum
 from prefect_datasets.core.resolve.objects import resolve_objects
-from prefect_datasets.core.versions.datums import StoredFile, find_datum
+from prefect_datasets.core.versions.datums import StoredFile, find_data
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.cache import Cache
@@ -55,7 +55,8 @@ def bring_data(uris: Sequence[DatumUri], store: Store, cache: Cache, progress: P
         NotFoundError: There is no such file or alias.
         StoreError: The store failed.
     """
-    found = {file.id: (uri, file) for uri in uris for file in (find_datum(store, uri),)}
+    stored = find_data(store, uris)
+    found = {file.id: (uri, file) for uri, file in zip(uris, stored, strict=True)}
     files = tuple(Datum(str(uri), file, f"{file.id}/{file.path}") for uri, file in found.values())
     items = [replace(of_datum("", datum.file, store).items[0], path=datum.path) for datum in files]
     uri = f"{uris[0]}" if len(files) == 1 else f"{uris[0]} and {len(files) - 1} more"

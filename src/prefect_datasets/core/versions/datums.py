@@ -7,12 +7,13 @@ execution's tables have the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import strings
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.record import AliasRecord
@@ -52,16 +53,38 @@ def find_datum(store: Store, uri: DatumUri) -> StoredFile:
     Raises:
         NotFoundError: There is no such file, or its alias names one that is gone.
     """
+    return find_data(store, [uri])[0]
+
+
+def find_data(store: Store, uris: Sequence[DatumUri]) -> list[StoredFile]:
+    """Return where files lie, in the order of `uris`; each table is read once for all of them.
+
+    Raises:
+        NotFoundError: There is no such file, or its alias names one that is gone.
+    """
+    asked = [_id_of(store, uri) for uri in uris]
+    found = _find(store, set(asked))
+    for uri, datum in zip(uris, asked, strict=True):
+        if datum not in found:
+            raise NotFoundError(
+                "No such stored file",
+                subject=f"{uri} in {store.url}",
+                hint="Its outputs were deleted, or it is in another store.",
+            )
+    return [found[datum] for datum in asked]
+
+
+def _id_of(store: Store, uri: DatumUri) -> str:
     datum = uri.id.lower()
-    if _ID.fullmatch(datum) is None:
-        datum = _aliased(store, uri)
-    found = next(_candidates(store, datum), None)
-    if found is None:
-        raise NotFoundError(
-            "No such stored file",
-            subject=f"{uri} in {store.url}",
-            hint="Its outputs were deleted, or it is in another store.",
-        )
+    return datum if _ID.fullmatch(datum) else _aliased(store, uri)
+
+
+def _find(store: Store, wanted: set[str]) -> dict[str, StoredFile]:
+    found: dict[str, StoredFile] = {}
+    for file in _candidates(store, wanted):
+        found.setdefault(file.id, file)
+        if len(found) == len(wanted):
+            break
     return found
 
 
@@ -79,35 +102,37 @@ def _aliased(store: Store, uri: DatumUri) -> str:
 
 def tables_with(store: Store, datum: str) -> Iterator[str]:
     """Yield the keys of the tables that a stored file is looked for in."""
-    for execution in _executions(store, datum):
+    for execution in _executions(store, {datum}):
         yield from (info.key for info in store.list(f"{keys.output_prefix(execution)}tables/"))
 
 
-def _candidates(store: Store, datum: str) -> Iterator[StoredFile]:
-    for execution in _executions(store, datum):
-        yield from _files(store, execution, datum)
-        yield from _packages(store, execution, datum)
+def _candidates(store: Store, wanted: set[str]) -> Iterator[StoredFile]:
+    for execution in _executions(store, wanted):
+        yield from _files(store, execution, wanted)
+        yield from _packages(store, execution, wanted)
 
 
-def _executions(store: Store, datum: str) -> Iterator[str]:
+def _executions(store: Store, wanted: set[str]) -> Iterator[str]:
+    shared = {datum[:_SHARED] for datum in wanted}
     for execution in store.list_folders(keys.OUTPUTS):
-        if execution[:_SHARED] == datum[:_SHARED]:
+        if execution[:_SHARED] in shared:
             yield execution
 
 
-def _files(store: Store, execution: str, datum: str) -> Iterator[StoredFile]:
+def _files(store: Store, execution: str, wanted: set[str]) -> Iterator[StoredFile]:
+    values = strings(sorted(wanted))
     for info in store.list(f"{keys.output_prefix(execution)}tables/"):
         rows = read_table(store.read(info.key), key=info.key)
-        for row in rows.filter(pc.equal(rows["datum"], datum)).to_pylist():
+        for row in rows.filter(pc.is_in(rows["datum"], values)).to_pylist():
             if row["url"] is not None:
                 stored = Range(row["url"], 0, row["size"])
             else:
                 stored = Range(row["package"], row["offset"], row["size"])
-            yield StoredFile(datum, row["path"], stored, row["sha256"])
+            yield StoredFile(row["datum"], row["path"], stored, row["sha256"])
 
 
-def _packages(store: Store, execution: str, datum: str) -> Iterator[StoredFile]:
+def _packages(store: Store, execution: str, wanted: set[str]) -> Iterator[StoredFile]:
     for info in store.list(f"{keys.output_prefix(execution)}packages/"):
-        if datum_id(execution, info.key) == datum:
+        if (datum := datum_id(execution, info.key)) in wanted:
             name = info.key.rpartition("/")[2]
             yield StoredFile(datum, name, Range(info.key, 0, info.n_bytes), None)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
     from prefect_datasets.core.versions.catalog import DatasetVersion
 
+# Threads of Prefect that send what is left when the process ends, and warn while a server is slow.
+_SENDERS = ("EventsWorker", "APILogWorker")
+
 
 def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
     """Publish a folder by the flow `publish-directory`."""
@@ -69,7 +72,9 @@ class _WithoutTraceback(logging.Formatter):
 
 
 def show_no_tracebacks() -> None:
-    """Keep tracebacks off the terminal."""
+    """Keep tracebacks off the terminal, and what Prefect's senders say after the last line."""
     setup_logging()
+    for name in _SENDERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_WithoutTraceback(handler.formatter))

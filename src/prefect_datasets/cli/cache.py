@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.cli.output import count, moment, show, show_json, table
+from prefect_datasets.cli.output import moment, show, show_json, table
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
 from prefect_datasets.core.cache import prune as engine
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 
 if TYPE_CHECKING:
     import argparse

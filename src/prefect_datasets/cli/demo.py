@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.cli.output import count, show, show_json
+from prefect_datasets.cli.output import show, show_json
 from prefect_datasets.cli.progress import ProgressBar
 from prefect_datasets.core.errors import DatasetError, InvalidInputError
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 
 if TYPE_CHECKING:
     import argparse

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.cli.output import count, fields, moment, table
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.cli.output import fields, moment, table
+from prefect_datasets.core.progress import count, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from prefect_datasets.cli.describe import version_json, version_line
-from prefect_datasets.cli.output import count, show, show_json, warn
+from prefect_datasets.cli.output import show, show_json, warn
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.core.versions import catalog, deletion
 from prefect_datasets.core.versions.aliases import set_alias
 

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: `1 file`, `1,797 files`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def moment(created: str) -> str:
     """Shorten an ISO 8601 time to the minute, as tables show it; other text stays as it is."""
     return created[:16].replace("T", " ") if created[10:11] == "T" else created

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.cli.output import count, show, show_json
+from prefect_datasets.cli.output import show, show_json
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.progress import open_progress
 from prefect_datasets.core.cache.cache import Selection
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
 from prefect_datasets.core.store_spec import StoreSpec
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.cli.describe import version_json, version_line
 from prefect_datasets.cli.interrupt import ending_in_order
-from prefect_datasets.cli.output import count, show, show_json
+from prefect_datasets.cli.output import show, show_json
 from prefect_datasets.cli.place import choose
 from prefect_datasets.cli.prefect_api import configured_api
 from prefect_datasets.cli.run import WRONG_USAGE, report
 from prefect_datasets.cli.step_log import open_log
 from prefect_datasets.core.errors import InvalidInputError, NotFoundError
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.settings import Settings
 from prefect_datasets.valohai.config import Config, load
 from prefect_datasets.valohai.errors import StepFailedError

@@ -33,6 +33,11 @@ class NoProgress:
     def warn(self, message: str) -> None: ...
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: `1 file`, `1,797 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def format_bytes(n_bytes: int) -> str:
     """Write a size as people read it, in powers of 1000: `15 GB`, `2.5 MB`, `512 B`."""
     size, units = float(n_bytes), ["B", "kB", "MB", "GB", "TB", "PB"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.valohai import interpreter, namespace
 from prefect_datasets.valohai.config_files import write_config_files
 from prefect_datasets.valohai.directories import VALOHAI, Directories, Places
@@ -193,7 +193,8 @@ def _described(found: StepInput) -> str:
     fetched = found.n_fetched_bytes
     how = f"downloaded, {format_bytes(fetched)}" if fetched else "from the cache"
     uris = found.uris[0] if len(found.uris) == 1 else f"{len(found.uris)} URIs"
-    return f"{found.name}: {uris}, {len(found.files):,} files, {format_bytes(found.n_bytes)}, {how}"
+    files = count(len(found.files), "file")
+    return f"{found.name}: {uris}, {files}, {format_bytes(found.n_bytes)}, {how}"
 
 
 def _write_script(plan: StepPlan, directories: Directories, chosen: Namespace) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from prefect_datasets.core.format.record import (
 from prefect_datasets.core.format.rows import ROWS, datum_id, files_digest
 from prefect_datasets.core.format.tables import read_table, write_table
 from prefect_datasets.core.metadata.declarations import VersionDeclaration
-from prefect_datasets.core.progress import NoProgress, Progress, format_bytes
+from prefect_datasets.core.progress import NoProgress, Progress, count, format_bytes
 from prefect_datasets.core.publish import journal
 from prefect_datasets.core.publish.pack import store_part
 from prefect_datasets.core.publish.plan import (
@@ -304,8 +304,8 @@ def commit(
         catalog.move_alias(store, record.uri, alias)
     journal.close_attempts(store, record.uri, (*version.earlier, version.execution))
     progress.note(
-        f"{record.uri}: {record.n_files} files, {format_bytes(record.n_bytes)}, "
-        f"{len(record.packages)} packages"
+        f"{record.uri}: {count(record.n_files, 'file')}, {format_bytes(record.n_bytes)}, "
+        f"{count(len(record.packages), 'package')}"
     )
     return record
 

@@ -151,7 +151,8 @@ def test_a_resolve_goes_on_where_a_killed_one_was(
     before = store.n_bytes_read()
     tree = resolve_version(uri("v1"), store=store, cache=cache, cost=CostModel(request_bytes=4096))
     assert files_of(tree.path) == files
-    assert store.n_bytes_read() - before < 670_000 - 400_000 + 6 * 4096
+    # What was under way at the kill is read again: a few requests of each thread.
+    assert store.n_bytes_read() - before < 670_000 - 400_000 + 16 * 4096
 
 
 def iter_places(cache: Cache) -> Iterator[Entry]:

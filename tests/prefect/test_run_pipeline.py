@@ -9,7 +9,9 @@ from typing import Any
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_runs import resume_flow_run
 from prefect.utilities.callables import parameter_schema
 
@@ -72,9 +74,12 @@ def store(tmp_path: Path) -> DatasetStore:
 
 def _newest(pipeline: str) -> Any:
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(limit=20)
-    found = [run for run in runs if run.name == pipeline]
-    return max(found, key=lambda run: run.created or 0) if found else None
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[pipeline])),
+            sort=FlowRunSort.START_TIME_DESC,
+            limit=1,
+        )
+    return runs[0] if runs else None
 
 
 def test_nodes_are_task_runs_of_their_names(file: str, store: DatasetStore) -> None:

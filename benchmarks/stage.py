@@ -119,11 +119,11 @@ def staged(
         served = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=where)))
         root = stack.enter_context(_own_file_system(where))
         server = stack.enter_context(serving(network, served))
-        for name in ("home", "work"):
+        for name in ("home", "made"):
             (root / name).mkdir()
         files = write_originals(root / "v1", need.shape)
         store = f"{_BUCKET}/ours"
-        setting = Setting(files, root / "work", root / "work" / "target", store, tools=tools)
+        setting = Setting(files, root / "made", root / "made" / "target", store, tools=tools)
         stage = Stage(server, root, setting)
         _fill(stage, need)
         yield stage

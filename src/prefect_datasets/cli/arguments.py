@@ -104,6 +104,14 @@ def _add_making(commands: _Commands[_Arguments]) -> None:
     demo.add_argument(
         "--dir", metavar="DIR", help="where the demo keeps all it writes (default: a new folder)"
     )
+    _add_publish(commands)
+    package = _command(
+        commands, "package", "make:package", "make packages for a version that has none"
+    )
+    package.add_argument("uri", type=_uri, metavar="URI")
+
+
+def _add_publish(commands: _Commands[_Arguments]) -> None:
     publish = _command(commands, "publish", "make:publish", "publish a folder as a dataset version")
     publish.add_argument("directory", metavar="DIR", help="the folder with the files")
     publish.add_argument(
@@ -142,10 +150,6 @@ def _add_making(commands: _Commands[_Arguments]) -> None:
         metavar="NAME",
         help="alias to point at the new version (repeatable)",
     )
-    package = _command(
-        commands, "package", "make:package", "make packages for a version that has none"
-    )
-    package.add_argument("uri", type=_uri, metavar="URI")
 
 
 def _add_running(commands: _Commands[_Arguments]) -> None:

@@ -20,6 +20,12 @@ def add_run(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the file; its folder is the checkout that commands run in (default: valohai.yaml)",
     )
+    _add_given(command)
+    _add_ways(command)
+
+
+def _add_given(command: argparse.ArgumentParser) -> None:
+    """Add what is given to the step or the pipeline."""
     command.add_argument(
         "-p",
         "--parameter",
@@ -48,6 +54,10 @@ def add_run(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an environment variable; NAME alone hands on your own (repeatable)",
     )
+
+
+def _add_ways(command: argparse.ArgumentParser) -> None:
+    """Add how it is run."""
     command.add_argument(
         "--on-failure",
         choices=("stop", "go-on"),

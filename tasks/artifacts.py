@@ -82,6 +82,7 @@ def emit(
     name: str,
     payload: Mapping[str, object],
     event_id: UUID,
+    related: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Emit an event about `resource`; the run, its flow and its deployment become related to it.
 
@@ -92,12 +93,16 @@ def emit(
         name: The same for people.
         payload: What is worth knowing about it.
         event_id: The same for the same happening, so that telling it twice tells it once.
+        related: What else it is about: role and id of each.
     """
     labels = {"prefect.resource.id": resource, "prefect.resource.name": name}
+    others = [{"prefect.resource.role": role, "prefect.resource.id": id_} for role, id_ in related]
     unless_the_api_is_gone(
         run.logger,
         f"No event {event!r}",
-        lambda: emit_event(event=event, resource=labels, payload=dict(payload), id=event_id),
+        lambda: emit_event(
+            event=event, resource=labels, related=others, payload=dict(payload), id=event_id
+        ),
     )
 
 

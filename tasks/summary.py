@@ -2,24 +2,31 @@
 
 import re
 from collections.abc import Sequence
-from uuid import NAMESPACE_URL, uuid5
 
 from prefect_datasets.blocks.choice import DEFAULT_BLOCK, block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.format.record import Part, VersionRecord
 from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.tasks import artifacts
+from prefect_datasets.tasks.events import announce_version
 from prefect_datasets.tasks.run import Run
-
-CREATED_EVENT = "prefect-datasets.version.created"
 
 # A part has about a GiB, so this is a lot; a page with thousands of rows takes seconds to open.
 _MOST_ROWS = 1_000
 _MOST_MARKDOWN_ROWS = 50
 
 
-def announce(run: Run, record: VersionRecord, *, store: DatasetStore) -> None:
-    """Show a committed version in the Prefect UI and emit its event. Never fails the run."""
+def announce(
+    run: Run, record: VersionRecord, *, store: DatasetStore, aliases: Sequence[str] = ()
+) -> None:
+    """Show a committed version in the Prefect UI and emit its event. Never fails the run.
+
+    Args:
+        run: The run that committed it.
+        record: The version.
+        store: Where it is.
+        aliases: Names that were moved to it.
+    """
     key = artifact_key(record.uri.dataset)
     description = f"{record.uri}: {record.n_files:,} files, {format_bytes(record.n_bytes)}"
     markdown = summary(record, store=store)
@@ -28,14 +35,7 @@ def announce(run: Run, record: VersionRecord, *, store: DatasetStore) -> None:
         artifacts.create_table(
             run, key=f"{key}-packages", rows=package_rows(record), description=description
         )
-    artifacts.emit(
-        run,
-        CREATED_EVENT,
-        resource=str(record.uri),
-        name=f"{record.uri.dataset}/{record.uri.version}",
-        payload=event_payload(record),
-        event_id=uuid5(NAMESPACE_URL, f"{CREATED_EVENT} {record.attempt}"),
-    )
+    announce_version(run, record, aliases=aliases)
 
 
 def artifact_key(dataset: str) -> str:
@@ -45,21 +45,6 @@ def artifact_key(dataset: str) -> str:
     are told apart by nothing but the text.
     """
     return "dataset-" + re.sub(r"[^a-z0-9]+", "-", dataset).strip("-")
-
-
-def event_payload(record: VersionRecord) -> dict[str, object]:
-    """Return what an automation may want to know about a new version."""
-    return {
-        "uri": str(record.uri),
-        "dataset": record.uri.dataset,
-        "version": record.uri.version,
-        "files": record.n_files,
-        "bytes": record.n_bytes,
-        "packages": len(record.packages),
-        "parent": record.parent,
-        "digest": record.digest,
-        "created": record.created,
-    }
 
 
 def package_rows(record: VersionRecord) -> list[dict[str, artifacts.Cell]]:

@@ -75,6 +75,13 @@ def bool_array(values: Bools) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, data])
 
 
+def mask_of_rows(rows: Int64s, n: int) -> Bools:
+    """Return which of `n` rows these are."""
+    values: Bools = np.zeros(n, np.bool_)
+    values[rows] = True
+    return values
+
+
 def take(column: Any, rows: Int64s) -> Any:
     """Return the rows of a column or table."""
     return column.take(int64_array(rows))

@@ -91,6 +91,16 @@ class Fetch:
         """Number of files."""
         return len(self.order) + len(self.large)
 
+    @property
+    def n_reads(self) -> int:
+        """Number of reads, a large file counted as one."""
+        return sum(len(job) for job in self.jobs) + len(self.large)
+
+    def seconds(self, cost: CostModel) -> float:
+        """Return about how long the reads take: their round trips and their bytes."""
+        waits = self.n_reads * cost.latency_seconds / cost.reads_at_once
+        return waits + self.n_bytes / cost.bandwidth
+
 
 @dataclass(frozen=True, slots=True)
 class Places:

@@ -88,6 +88,11 @@ def package_key(execution: str, uri: DatasetUri, index: int, n_parts: int) -> st
     return f"{output_prefix(execution)}packages/{uri.dataset}/{uri.version}/{name}"
 
 
+def together_key(package: str) -> str:
+    """Where the new files of a part lie together, beside the part's package."""
+    return f"{package.removesuffix(PACKAGE_SUFFIX)}.new{PACKAGE_SUFFIX}"
+
+
 def tables_prefix(execution: str, uri: DatasetUri | None) -> str:
     """Where an execution's tables of a version lie, or those of its files in no version."""
     of_version = f"{uri.dataset}/{uri.version}/" if uri else "@files/"

@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from prefect_datasets.core.columns import int64_array, repeated
+from prefect_datasets.core.columns import Int64s, int64_array, mask, repeated
 from prefect_datasets.core.errors import IntegrityError, NotFoundError
+from prefect_datasets.core.format.keys import together_key
 from prefect_datasets.core.format.package import layout
 from prefect_datasets.core.format.rows import ROWS, FilesDigest
 from prefect_datasets.core.format.tables import read_columns, read_table
@@ -39,6 +42,11 @@ def read_part(store: Store, part: Part) -> pa.Table:
         IntegrityError: It is not the one that was committed.
     """
     return rows_of_table(read_part_bytes(store, part), part)
+
+
+def read_stored(store: Store, part: Part) -> pa.Table:
+    """Return the rows of one part as its table has them; raises as `read_part` does."""
+    return read_table(read_part_bytes(store, part), key=part.table)
 
 
 def read_part_bytes(store: Store, part: Part) -> bytes:
@@ -74,6 +82,24 @@ def digest_of_parts(store: Store, parts: Sequence[Part]) -> str:
     return digest.hexdigest()
 
 
+def together(rows: pa.Table, part: Part) -> tuple[str, Int64s] | None:
+    """Tell which rows of a part's table also lie together, in an object beside the package.
+
+    Returns:
+        The object's key and the rows, or None if there is no such object.
+    """
+    if part.package is None:
+        return None
+    key = together_key(part.package.key)
+    if key not in _packages_of(rows):
+        return None
+    return key, np.flatnonzero(mask(pc.fill_null(pc.equal(rows["package"], key), fill_value=False)))
+
+
+def _packages_of(rows: pa.Table) -> list[str | None]:
+    return pc.unique(rows["package"]).to_pylist()
+
+
 def check_table(data: bytes | memoryview, part: Part) -> None:
     """Raise `IntegrityError` unless `data` is the table that was committed."""
     if hashlib.sha256(data).hexdigest() != part.table_sha256:
@@ -85,10 +111,17 @@ def check_table(data: bytes | memoryview, part: Part) -> None:
 
 
 def rows_of_table(data: bytes | memoryview, part: Part) -> pa.Table:
-    """Return the rows in the table of a part, with its package even if that was made later."""
-    rows = read_table(data, key=part.table)
+    """Return the rows in the table of a part, with their places in its package.
+
+    Those may not be in the table: the package may be younger, or the files lie together elsewhere.
+    """
+    return in_package(read_table(data, key=part.table), part)
+
+
+def in_package(rows: pa.Table, part: Part) -> pa.Table:
+    """Return rows of a part's table with their places in its package, if it has one."""
     package = part.package
-    if package is None or not rows.num_rows or rows["package"][0].as_py() == package.key:
+    if package is None or _packages_of(rows) == [package.key]:
         return rows
     data_offsets = layout(rows["path"], rows["size"]).data_offsets
     keys = repeated(package.key, rows.num_rows)

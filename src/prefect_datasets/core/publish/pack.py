@@ -40,8 +40,16 @@ _LEAST_FILES = 3_000
 _LOOSE_SIZES = Sizes(piece_bytes=16 << 20, min_piece_bytes=1)
 
 
-def store_part(part: PartPlan, *, store: Store, progress: Progress) -> pa.Table:
+def store_part(
+    part: PartPlan, *, store: Store, progress: Progress, key: str | None = None
+) -> pa.Table:
     """Store the files of a part, and its package if it is packaged; return its rows (`ROWS`).
+
+    Args:
+        part: The part.
+        store: Where to.
+        progress: Is told.
+        key: Key of the package; left out, that of the part's.
 
     Raises:
         SourceChangedError: A local file is not what it was when it was listed.
@@ -52,7 +60,7 @@ def store_part(part: PartPlan, *, store: Store, progress: Progress) -> pa.Table:
         _build_all(pieces, plan_pieces(pieces.starts, (), _LOOSE_SIZES), progress)
         return pieces.outcome.rows(None, pieces.data)
     plan = layout(part.rows["path"], part.rows["size"])
-    key = _package_key(part)
+    key = key or _package_key(part)
     with store.upload(key, plan.n_bytes) as upload:
         pieces = Pieces(part, store, upload=upload, plan=plan)
         sizes = Sizes(upload.piece_bytes, upload.min_piece_bytes)

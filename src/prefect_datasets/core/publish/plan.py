@@ -44,6 +44,7 @@ from prefect_datasets.core.publish.plan_version import (
     inherit,
     merge_sources,
 )
+from prefect_datasets.core.publish.reference import reference_of, reference_of_newest
 from prefect_datasets.core.publish.source import Source
 from prefect_datasets.core.publish.stored import mark_stored, with_stored
 from prefect_datasets.core.versions import catalog
@@ -142,7 +143,7 @@ def plan_directory(
     found, gone = scan(root), None
     if stored is not None and stored.num_rows:
         found, gone = with_stored(found, stored)
-    declarations = read_declarations(root, found, strict=strict)
+    declarations = read_declarations(found, strict=strict)
     if to is not None:
         declarations = _all_files_to(to, declarations, found)
     planner = _Planner(root, store, policy or Policy(), execution or catalog.new_id())
@@ -188,7 +189,8 @@ class _Planner:
         self, declaration: VersionDeclaration, files: pa.Table, declarations: Declarations
     ) -> VersionPlan:
         local = _rows_of(files, declarations.members[declaration.uri])
-        parent, inherited = self._inherited(declaration)
+        parent, base = self._base(declaration)
+        inherited = self._inherited(declaration, parent, base)
         sources = merge_sources(inherited, local)
         if not sources.num_rows:
             raise InvalidInputError(
@@ -218,23 +220,32 @@ class _Planner:
         return VersionPlan(
             declaration=declaration,
             execution=self._execution,
-            parts=self._parts(declaration.uri, sources, decision, earlier),
+            parts=self._parts(
+                declaration.uri, sources, decision, earlier, self._reference(declaration, base)
+            ),
             decision=decision,
             parent=parent,
             earlier=earlier,
             datum_aliases=_aliases_within(declarations.datum_aliases, sources),
         )
 
-    def _inherited(self, declaration: VersionDeclaration) -> tuple[str, pa.Table | None]:
+    def _base(self, declaration: VersionDeclaration) -> tuple[str, pa.Table | None]:
         if declaration.base is None:
             return "", None
         base = catalog.find(self._store, declaration.base)
-        rows, unmatched = inherit(parts.read_rows(self._store, base), declaration.exclude)
+        return str(base.uri), parts.read_rows(self._store, base)
+
+    def _inherited(
+        self, declaration: VersionDeclaration, parent: str, base: pa.Table | None
+    ) -> pa.Table | None:
+        if base is None:
+            return None
+        rows, unmatched = inherit(base, declaration.exclude)
         self.warnings.extend(
-            f"{declaration.uri}: `exclude` {pattern!r} matches nothing in {base.uri}"
+            f"{declaration.uri}: `exclude` {pattern!r} matches nothing in {parent}"
             for pattern in unmatched
         )
-        return str(base.uri), rows
+        return rows
 
     def _decide(self, declaration: VersionDeclaration, sources: pa.Table) -> Decision:
         decision = decide_packaging(self._policy, sources, asked=declaration.packaging)
@@ -292,12 +303,18 @@ class _Planner:
             return ()
         return plan_package_parts(record, self._store, self._execution)
 
+    def _reference(self, declaration: VersionDeclaration, base: pa.Table | None) -> bytes:
+        if base is not None:
+            return reference_of([base["sha256"]])
+        return reference_of_newest(self._store, declaration.uri.dataset)
+
     def _parts(
         self,
         uri: DatasetUri | None,
         sources: pa.Table,
         decision: Decision,
         earlier: tuple[str, ...],
+        reference: bytes = b"",
     ) -> tuple[PartPlan, ...]:
         stored = journal.read_journals(self._store, uri, earlier)
         if stored is not None:
@@ -314,6 +331,7 @@ class _Planner:
                 is_packaged=decision.is_packaged,
                 individual_files=self._policy.individual_files if decision.is_packaged else True,
                 earlier=earlier,
+                reference=reference if decision.is_packaged else b"",
             )
             for index, rows in enumerate(cut)
         )

@@ -87,6 +87,8 @@ class PartPlan:
         individual_files: Whether each local file is stored as an object of its own.
         earlier: Executions that tried before and may have left this part whole.
         committed: The part as it is committed, where only its package is to be made.
+        reference: The first eight bytes of each SHA-256 of the version that most who fetch this
+            one will have, as sorted 64-bit integers; empty if there is none.
     """
 
     uri: DatasetUri | None
@@ -99,6 +101,7 @@ class PartPlan:
     individual_files: bool
     earlier: tuple[str, ...] = ()
     committed: Part | None = None
+    reference: bytes = b""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the part's own rows, and of these what they say: they are a slice of a table."""

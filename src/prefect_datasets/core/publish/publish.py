@@ -42,6 +42,7 @@ from prefect_datasets.core.publish.plan import (
     with_digests,
 )
 from prefect_datasets.core.publish.plan_version import Decision, PartPlan, Policy, hint
+from prefect_datasets.core.publish.together import store_together
 from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
@@ -201,6 +202,8 @@ def publish_part(part: PartPlan, *, store: Store, progress: Progress = _QUIET) -
         progress.note(f"{said} uploading to {store.kind} bucket {store.bucket}")
     rows = store_part(part, store=store, progress=progress)
     package = _package(part) if part.is_packaged else None
+    if package:
+        rows = store_together(part, rows, store=store)
     if package:
         progress.note(f"{said} upload complete (datum {package.datum})")
     if part.committed:

@@ -67,6 +67,8 @@ class Members:
         package_of: For each row its package's index, -1 where it is in none.
         offsets: For each row where in the package it begins.
         urls: Returns the keys of the objects that hold rows alone, None for a row without.
+        together: Where some of the rows lie together, apart from the package, if they do; in the
+            order of their rows.
     """
 
     part: int
@@ -78,6 +80,7 @@ class Members:
     package_of: Int64s
     offsets: Int64s
     urls: Urls
+    together: Places | None = None
 
     def path(self, row: int) -> str:
         """Return one row's path."""
@@ -100,9 +103,12 @@ class Members:
         return Places(rows, keys, count, np.zeros(len(rows), np.int64), self.sizes[rows])
 
     def plans(self, rows: Int64s, cost: CostModel) -> Iterator[Fetch]:
-        """Plan how to fetch rows: from packages, and those in none as single objects."""
+        """Plan how to fetch rows: together or from packages, those in none as single objects."""
         alone = rows[self.package_of[rows] < 0]
-        if len(places := self.packaged(rows)):
+        near, places = self._quicker(self.packaged(rows), cost)
+        if near is not None:
+            yield near
+        if len(places):
             plan = plan_fetch(places, cost)
             lone = self._lone(plan)
             if len(lone):
@@ -111,6 +117,17 @@ class Members:
             yield plan
         for start in range(0, len(alone), _SINGLES_AT_ONCE):
             yield plan_fetch(self.single(alone[start : start + _SINGLES_AT_ONCE]), cost)
+
+    def _quicker(self, places: Places, cost: CostModel) -> tuple[Fetch | None, Places]:
+        """Plan to read rows where they lie together, if that is quicker; return what is left."""
+        if self.together is None:
+            return None, places
+        there = self.together[np.isin(self.together.rows, places.rows)]
+        rest = places[~np.isin(places.rows, there.rows)]
+        near = plan_fetch(there, cost)
+        seconds = near.seconds(cost) + plan_fetch(rest, cost).seconds(cost)
+        is_quicker = len(there) and seconds < plan_fetch(places, cost).seconds(cost)
+        return (near, rest) if is_quicker else (None, places)
 
     def _lone(self, plan: Fetch) -> Int64s:
         """Return rows that share a read with no neighbour and have an object of their own.

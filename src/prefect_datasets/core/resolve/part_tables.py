@@ -19,8 +19,9 @@ from prefect_datasets.core.columns import (
 )
 from prefect_datasets.core.errors import IntegrityError
 from prefect_datasets.core.format import parts
-from prefect_datasets.core.format.tables import write_table
+from prefect_datasets.core.format.tables import read_table, write_table
 from prefect_datasets.core.globs import Globs
+from prefect_datasets.core.reads import Places
 from prefect_datasets.core.resolve.fetch import Members
 from prefect_datasets.core.resolve.plan import in_shard, parts_of, weight_of
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from prefect_datasets.core.cache.cache import Selection
-    from prefect_datasets.core.format.record import VersionRecord
+    from prefect_datasets.core.format.record import Part, VersionRecord
     from prefect_datasets.core.resolve.ahead import FirstTable
     from prefect_datasets.core.store import Store
 
@@ -86,12 +87,17 @@ class PartTables:
     def load(self, index: int) -> tuple[Members, Int64s]:
         """Return a part's columns and its selected rows, and keep its table."""
         raw = self._raw(index)
-        table = parts.rows_of_table(raw, self._record.parts[index])
+        part = self._record.parts[index]
+        stored = read_table(raw, key=part.table)
+        table = parts.in_package(stored, part)
         rows = self._select(index, table)
         kept = self._folder / f"{index}.parquet"
         if not kept.exists():
             kept.write_bytes(raw if self._selection.is_all else write_table(take(table, rows)))
-        return self._members(index, table), rows
+        together = _together(stored, part)
+        if together is not None:
+            self._check_places(index, together.starts, together.sizes)
+        return self._members(index, table, together), rows
 
     def _raw(self, index: int) -> bytes:
         part = self._record.parts[index]
@@ -141,7 +147,7 @@ class PartTables:
 
     # -- columns ----------------------------------------------------------------------------
 
-    def _members(self, index: int, table: pa.Table) -> Members:
+    def _members(self, index: int, table: pa.Table, together: Places | None) -> Members:
         encoded = one_array(table["package"]).dictionary_encode()
         packages = tuple(encoded.dictionary.to_pylist())
         is_packaged = is_valid(encoded)
@@ -160,6 +166,7 @@ class PartTables:
             ),
             offsets=offsets,
             urls=partial(pick, one_array(table["url"])),
+            together=together,
         )
 
     def _check_places(self, index: int, offsets: Int64s, sizes: Int64s) -> None:
@@ -169,3 +176,13 @@ class PartTables:
                 subject=self._record.parts[index].table,
                 hint="Somebody wrote to the store by hand; publish the version again.",
             )
+
+
+def _together(stored: pa.Table, part: Part) -> Places | None:
+    """Return where rows of a part lie apart from its package, by its table as it is stored."""
+    found = parts.together(stored, part)
+    if found is None:
+        return None
+    key, rows = found
+    offsets, sizes = numbers(stored["offset"])[rows], numbers(stored["size"])[rows]
+    return Places(rows, (key,), np.zeros(len(rows), np.int64), offsets, sizes)

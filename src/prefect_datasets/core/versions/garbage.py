@@ -125,7 +125,8 @@ def _keys_of(store: Store, record: VersionRecord) -> Iterator[str]:
     yield from (package.key for package in (*record.packages, *(later.packages if later else ())))
     for part in record.parts:
         yield part.table
-        rows = parts.read_part(store, part)
+        # As it is stored: files may lie in other objects than their part's package.
+        rows = parts.read_stored(store, part)
         for name in ("url", "package"):
             yield from (key for key in rows[name].unique().to_pylist() if key is not None)
 

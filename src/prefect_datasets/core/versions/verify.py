@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_datasets.core.columns import take
 from prefect_datasets.core.errors import DatasetError, IntegrityError, NotFoundError
 from prefect_datasets.core.format import keys, parts
 from prefect_datasets.core.format.local_header import local_header
-from prefect_datasets.core.format.package import directory, layout
+from prefect_datasets.core.format.package import Layout, directory, layout
 from prefect_datasets.core.format.rows import ROWS, files_digest
 from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.publish.pack import store_part
@@ -105,16 +106,18 @@ def verify(
     digest_rows: list[pa.Table] = []
     for index, part in enumerate(record.parts):
         try:
-            rows = parts.read_part(store, part)
+            stored = parts.read_stored(store, part)
         except DatasetError as error:
             faults.append(Fault(part.table, "", error.message, index))
             continue
+        rows = parts.in_package(stored, part)
+        packages = [*_packages(part, rows, stored)]
         digest_rows.append(rows.select(["path", "size", "sha256"]))
         look = _look_deep if deep else _look_quick
-        faults += look(store, part, rows, index)
+        faults += look(store, packages, rows, index)
         if deep:
             read += pc.sum(rows.filter(pc.is_valid(rows["url"]))["size"]).as_py() or 0
-            read += part.n_bytes if part.package else 0
+            read += sum(pc.sum(package.rows["size"]).as_py() for package in packages)
         progress.advance(n_files=part.n_files, n_bytes=part.n_bytes)
     if len(digest_rows) == len(record.parts) and files_digest(digest_rows) != record.digest:
         problem = "the tables are not those of the version's digest"
@@ -123,11 +126,52 @@ def verify(
     return Report(record.uri, record.n_files, read, tuple(faults), tuple(repaired))
 
 
+@dataclass(frozen=True, slots=True)
+class _Zip:
+    """A zip in the store and what must be in it.
+
+    Attributes:
+        key: The object.
+        rows: Its members (`ROWS`), in its order.
+        elsewhere: The same with another place of their bytes; without a package where only the
+            single object has them.
+    """
+
+    key: str
+    rows: pa.Table
+    elsewhere: pa.Table
+
+    def layout(self) -> Layout:
+        """Return where everything in it must be."""
+        return layout(self.rows["path"], self.rows["size"])
+
+
+def _packages(part: Part, rows: pa.Table, stored: pa.Table) -> Iterator[_Zip]:
+    """Yield the package of a part, and where its new files lie together, if they do."""
+    if part.package is not None:
+        yield _Zip(part.package.key, rows, _outside(part.package.key, stored))
+    if found := parts.together(stored, part):
+        key, members = found
+        yield _Zip(key, take(stored, members), take(rows, members))
+
+
+def _outside(key: str, rows: pa.Table) -> pa.Table:
+    """Return rows without those places that are in the object `key`."""
+    is_there = pc.fill_null(pc.equal(rows["package"], key), fill_value=False)
+    for name in ("package", "offset"):
+        column = pc.if_else(is_there, pa.scalar(None, ROWS.field(name).type), rows[name])
+        rows = rows.set_column(ROWS.get_field_index(name), ROWS.field(name), column)
+    return rows
+
+
 # -- quick ------------------------------------------------------------------------------------
 
 
-def _look_quick(store: Store, part: Part, rows: pa.Table, index: int) -> Iterator[Fault]:
-    yield from _package_size(store, part, index)
+def _look_quick(
+    store: Store, packages: Sequence[_Zip], rows: pa.Table, index: int
+) -> Iterator[Fault]:
+    for package in packages:
+        yield from _package_size(store, package, index)
     single = rows.filter(pc.is_valid(rows["url"]))
     sizes = _stored_sizes(store, single["url"])
     columns = (single[name].to_pylist() for name in ("url", "path", "size"))
@@ -139,15 +183,13 @@ def _look_quick(store: Store, part: Part, rows: pa.Table, index: int) -> Iterato
             yield Fault(url, path, f"the object has {found} bytes instead of {size}", index)
 
 
-def _package_size(store: Store, part: Part, index: int) -> Iterator[Fault]:
-    if part.package is None:
-        return
-    info = store.info(part.package.key)
+def _package_size(store: Store, package: _Zip, index: int) -> Iterator[Fault]:
+    info, n_bytes = store.info(package.key), package.layout().n_bytes
     if info is None:
-        yield Fault(part.package.key, "", "the package is gone", index)
-    elif info.n_bytes != part.package.n_bytes:
-        problem = f"the package has {info.n_bytes} bytes instead of {part.package.n_bytes}"
-        yield Fault(part.package.key, "", problem, index)
+        yield Fault(package.key, "", "the package is gone", index)
+    elif info.n_bytes != n_bytes:
+        problem = f"the package has {info.n_bytes} bytes instead of {n_bytes}"
+        yield Fault(package.key, "", problem, index)
 
 
 def _stored_sizes(store: Store, urls: pa.ChunkedArray) -> dict[str, int]:
@@ -165,25 +207,25 @@ def _stored_sizes(store: Store, urls: pa.ChunkedArray) -> dict[str, int]:
 # -- deep -------------------------------------------------------------------------------------
 
 
-def _look_deep(store: Store, part: Part, rows: pa.Table, index: int) -> Iterator[Fault]:
-    if part.package is not None:
-        yield from _look_at_package(store, part, rows, index)
-    elsewhere = rows.filter(pc.is_null(rows["url"])) if part.package is None else rows.slice(0, 0)
+def _look_deep(
+    store: Store, packages: Sequence[_Zip], rows: pa.Table, index: int
+) -> Iterator[Fault]:
+    for package in packages:
+        yield from _look_at_package(store, package, index)
+    elsewhere = rows.slice(0, 0) if packages else rows.filter(pc.is_null(rows["url"]))
     yield from _look_at_contents(store, elsewhere, elsewhere["package"], elsewhere["offset"], index)
     single = rows.filter(pc.is_valid(rows["url"]))
     starts = pa.chunked_array([pa.array(np.zeros(single.num_rows, np.int64))])
     yield from _look_at_contents(store, single, single["url"], starts, index)
 
 
-def _look_at_package(store: Store, part: Part, rows: pa.Table, index: int) -> Iterator[Fault]:
+def _look_at_package(store: Store, package: _Zip, index: int) -> Iterator[Fault]:
     """Compare a package with what it must be: contents, headers, directory."""
-    package = part.package
-    assert package is not None, "only called for a packaged part"
-    faults = list(_package_size(store, part, index))
+    faults = list(_package_size(store, package, index))
     if faults:
         yield from faults
         return
-    plan = layout(rows["path"], rows["size"])
+    rows, plan = package.rows, package.layout()
     headers = [
         local_header(path.encode(), size, crc32)
         for path, size, crc32 in zip(
@@ -288,16 +330,14 @@ def _repair(store: Store, record: VersionRecord, faults: Iterable[Fault]) -> lis
         here = [fault for fault in faults if fault.part == index]
         if any(fault.key == part.table for fault in here):
             continue
-        rows = parts.read_part(store, part)
-        damaged = {fault.path for fault in here if fault.path and not _is_package(part, fault)}
+        stored = parts.read_stored(store, part)
+        rows = parts.in_package(stored, part)
+        packages = {package.key: package for package in _packages(part, rows, stored)}
+        damaged = {fault.path for fault in here if fault.path and fault.key not in packages}
         repaired += _repair_objects(store, rows, damaged)
-        if part.package and any(_is_package(part, fault) for fault in here):
-            repaired += _repair_package(store, record, part, rows, index)
+        for key in {fault.key: None for fault in here if fault.key in packages}:
+            repaired += _repair_package(store, record, packages[key], index)
     return repaired
-
-
-def _is_package(part: Part, fault: Fault) -> bool:
-    return part.package is not None and fault.key == part.package.key
 
 
 def _repair_objects(store: Store, rows: pa.Table, paths: set[str]) -> Iterator[str]:
@@ -316,20 +356,15 @@ def _repair_objects(store: Store, rows: pa.Table, paths: set[str]) -> Iterator[s
 
 
 def _repair_package(
-    store: Store, record: VersionRecord, part: Part, rows: pa.Table, index: int
+    store: Store, record: VersionRecord, package: _Zip, index: int
 ) -> Iterator[str]:
-    """Write a package anew from the single objects: the same files give the same bytes."""
-    assert part.package is not None
-    if rows["url"].null_count:
+    """Write a package anew from the other copies: the same files give the same bytes."""
+    rows = package.elsewhere
+    if pc.any(pc.and_(pc.is_null(rows["url"]), pc.is_null(rows["package"]))).as_py():
         return
-    nothing = {
-        name: pa.nulls(rows.num_rows, ROWS.field(name).type) for name in ("package", "offset")
-    }
-    for name, column in nothing.items():
-        rows = rows.set_column(ROWS.get_field_index(name), ROWS.field(name), column)
     plan = PartPlan(
         uri=record.uri,
-        execution=part.package.key.split("/")[1],
+        execution=package.key.split("/")[1],
         index=index,
         n_parts=len(record.parts),
         root="",
@@ -338,7 +373,7 @@ def _repair_package(
         individual_files=True,
     )
     try:
-        store_part(replace(plan), store=store, progress=_QUIET)
+        store_part(plan, store=store, progress=_QUIET, key=package.key)
     except (IntegrityError, NotFoundError):
         return
-    yield part.package.key
+    yield package.key

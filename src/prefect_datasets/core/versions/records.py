@@ -136,16 +136,18 @@ def list_versions(store: Store, dataset: str) -> Versions:
 
 def read_versions(store: Store, dataset: str, names: list[str]) -> Versions:
     """Return the named versions of a dataset, oldest first; those that are gone are left out."""
-    found: list[VersionRecord] = []
-    faults: list[DatasetError] = []
-    for name in names:
+    from prefect_datasets.core.store.transfers import run_all  # noqa: PLC0415 - not for one record
+
+    def read(name: str) -> VersionRecord | DatasetError | None:
         try:
-            record = read_record(store, DatasetUri(dataset, name))
+            return read_record(store, DatasetUri(dataset, name))
         except UNREADABLE as error:
-            faults.append(error)
-        else:
-            found += [record] if record else []
-    return Versions(tuple(sorted(found, key=_age)), tuple(faults))
+            return error
+
+    read_all = run_all(read, names, n_threads=store.n_threads)
+    found = [each for each in read_all if isinstance(each, VersionRecord)]
+    faults = tuple(each for each in read_all if isinstance(each, DatasetError))
+    return Versions(tuple(sorted(found, key=_age)), faults)
 
 
 def record_times(store: Store, dataset: str) -> Iterator[tuple[str, float]]:

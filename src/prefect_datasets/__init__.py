@@ -6,10 +6,10 @@ neither Prefect nor pyarrow.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from prefect_datasets.blocks.dataset_store import DatasetStore
     from prefect_datasets.core.errors import DatasetError
     from prefect_datasets.core.versions.catalog import DatasetVersion
@@ -46,6 +46,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its home."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  not for a warm resolve
+
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""What the environment says: the one place where environment variables are read.
+"""What the environment says, as values.
 
 Prefect is not imported here, so that the command line can ask for a default without paying for it.
 """
@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from prefect_datasets.variables import STORE_VARIABLE, cache_folder, home_folder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-STORE_VARIABLE = "PREFECT_DATASETS_STORE"
-CACHE_VARIABLE = "PREFECT_DATASETS_CACHE"
-HOME_VARIABLE = "PREFECT_HOME"
 OUTPUTS_VARIABLE = "VH_OUTPUTS_DIR"
 PACKAGING_VARIABLE = "VH_ENABLE_DATASET_VERSION_PACKAGING"
 
@@ -44,12 +43,10 @@ class Settings:
     def read(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Read `environment`, or this process's own."""
         variables = os.environ if environment is None else environment
-        home = Path(variables.get(HOME_VARIABLE) or "~/.prefect").expanduser() / "datasets"
-        cache = variables.get(CACHE_VARIABLE)
         return cls(
-            home=home,
+            home=Path(home_folder(variables)),
             store=variables.get(STORE_VARIABLE, ""),
-            cache=Path(cache).expanduser() if cache else home / "cache",
+            cache=Path(cache_folder(variables)),
             outputs=Path(outputs) if (outputs := variables.get(OUTPUTS_VARIABLE)) else None,
             packaging_switch=parse_switch(variables.get(PACKAGING_VARIABLE)),
         )

@@ -194,11 +194,15 @@ def test_a_tree_of_a_newer_release_is_named(run: Run, published: str) -> None:
 
 
 def test_a_warm_resolve_imports_nothing_costly(run: Run, published: str) -> None:
-    """Neither of a concrete version nor on a store that would have to be asked."""
+    """By the general way: `test_warm` has the short one."""
     assert run("resolve", V1, "--store", published).code == 0
-    command = ["-X", "importtime", "-m", "prefect_datasets", "resolve", V1, "--store", published]
+    command = ["resolve", V1, "--store", published, "--link", "hardlink", "--to", "linked"]
     done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-X", "importtime", "-m", "prefect_datasets", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "prefect_datasets.core.resolve.inputs" in imported

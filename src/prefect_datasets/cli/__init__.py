@@ -1,5 +1,23 @@
 """The command line. A subcommand's module is imported when it is called, and no other."""
 
-from prefect_datasets.cli.run import main
+from __future__ import annotations
+
+import sys
+
+from prefect_datasets.cli import warm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv`, or this process's own; return the exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    if warm.answer(given):
+        return 0
+    from prefect_datasets.cli.run import run  # noqa: PLC0415  takes several times as long
+
+    return run(given)

@@ -5,12 +5,13 @@ Results go to standard output; everything else, progress and errors, to standard
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
 
 def moment(created: str) -> str:
@@ -68,4 +69,13 @@ def warn(faults: Iterable[Exception], *, then: str) -> None:
 
 def show_json(value: Any, *, indent: int | None = 2) -> None:
     """Print one result for programs: a JSON document, or one line of them without `indent`."""
+    import json  # noqa: PLC0415  as long as two thirds of the interpreter's start
+
     show(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def close_output() -> None:
+    """Point standard output nowhere, so that its last flush at exit fails on nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.cli.prefect_api import configured_api
+from prefect_datasets.cli.warm import IN_USE_SECONDS
 from prefect_datasets.core.errors import InvalidInputError, NotFoundError
 from prefect_datasets.settings import Settings
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
 
 _DEFAULT_BLOCK = "default"
-# What a command resolved is in use when the command has ended: by whoever called it.
-_GRACE_SECONDS = 24 * 3600.0
 # Prefect's own rule for names of saved blocks; a folder of such a name is written ./name.
 _BLOCK_NAME = re.compile(r"(?:dataset-store/)?(?P<name>[a-z0-9-]+)")
 
@@ -59,7 +58,7 @@ class Place:
         return Cache(
             self.cache_dir,
             max_bytes=self.block.get("cache_bytes") or None,
-            grace_seconds=_GRACE_SECONDS,
+            grace_seconds=IN_USE_SECONDS,
         )
 
 

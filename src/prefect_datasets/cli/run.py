@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.cli.arguments import parser
 from prefect_datasets.cli.interrupt import EXIT_CODE, ending_on_interrupt, say_interrupted
-from prefect_datasets.cli.output import one_line
+from prefect_datasets.cli.output import close_output, one_line
 from prefect_datasets.core.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -23,9 +23,8 @@ DEBUG_VARIABLE = "PREFECT_DATASETS_DEBUG"
 WRONG_USAGE = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv`, or this process's own; return the exit code."""
-    given = sys.argv[1:] if argv is None else argv
+def run(given: Sequence[str]) -> int:
+    """Run the command line `given`; return the exit code."""
     arguments = parser(given[0] if given else None)
     try:
         chosen = arguments.parse_args(given)
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ending_on_interrupt():
             return _run(chosen, arguments)
     except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
-        _close_output()
+        close_output()
         return 0
     except KeyboardInterrupt:
         say_interrupted()
@@ -84,10 +83,3 @@ def _describe(error: Exception) -> str:
 
 def _say(text: str) -> None:
     print(f"prefect-datasets: {text}", file=sys.stderr)  # noqa: T201  the one place for errors
-
-
-def _close_output() -> None:
-    """Point standard output nowhere, so that its last flush at exit fails on nothing."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

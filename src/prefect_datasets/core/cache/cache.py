@@ -27,12 +27,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from prefect_datasets.core.cache import leases
+from prefect_datasets.core.cache import hit, leases
+from prefect_datasets.core.cache.hit import FORMAT, VERSIONS
 from prefect_datasets.core.errors import InvalidInputError, UnsupportedFormatError
 from prefect_datasets.core.uri import DatasetUri
 
-FORMAT = 1
-VERSIONS, VIEWS, OBJECTS, COPIES = "versions", "views", "objects", "copies"
+VIEWS, OBJECTS, COPIES = "views", "objects", "copies"
 AREAS = (VERSIONS, VIEWS, OBJECTS, COPIES)
 
 _CONDEMNED = "condemned"
@@ -226,7 +226,7 @@ class Cache:
 
     def version(self, uri: DatasetUri, digest: str, selection: Selection) -> Entry:
         """Return the place of a version's tree, or of a selection of it."""
-        name = f"{uri.version}-{digest[:16]}"
+        name = hit.tree_name(uri.version, digest)
         if part := selection.name:
             name += f".{part}"
         return Entry(self.root, VERSIONS, uri.dataset, name)
@@ -245,7 +245,7 @@ class Cache:
     # -- pointers
 
     def _pointer(self, store: str, uri: DatasetUri) -> Path:
-        return self.root / "pointers" / store / uri.dataset / f"{uri.version}.json"
+        return Path(hit.pointer(str(self.root), store, uri.dataset, uri.version))
 
     def digest_of(self, store: str, uri: DatasetUri, *, stamp: str = "") -> str | None:
         """Return the digest of a version of a store, if it was resolved here before.

@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from prefect_datasets.core.cache import lease_file
+from prefect_datasets.core.cache.lease_file import started_at
+
 RENEW_SECONDS = 300.0
 STALE_SECONDS = 900.0
 
@@ -66,35 +69,18 @@ def _process(pid: int) -> Process:
 @lru_cache(maxsize=1)
 def this_host() -> str:
     """Return a name for the machine or container that holds this process."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (pathlib makes it relative)
-    except OSError:
-        namespace = ""
-    return f"{os.uname().nodename} {namespace}".rstrip()
+    return lease_file.this_host()
 
 
 @lru_cache(maxsize=1)
 def this_boot() -> str:
     """Return an id of the kernel's run, or an empty string where it can't be known."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def started_at(pid: int) -> str:
-    """Return when a living process started, in clock ticks since the boot, else an empty string."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  (half the time of Path)
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+    return lease_file.this_boot()
 
 
 def lease_name(process: Process) -> str:
     """Return the file name of a process's lease; one process has one lease on a thing."""
-    return f"{process.pid}-{process.started or '0'}-{zlib.crc32(process.host.encode()):08x}.json"
+    return lease_file.name_of(process.host, process.pid, process.started)
 
 
 def named_process_lives(name: str) -> bool:
@@ -117,18 +103,11 @@ def take(path: Path, *, until: float = 0.0) -> None:
     """
     owner = this_process()
     lasts = _keeper.count(path, until)
-    body = {"host": owner.host, "pid": owner.pid, "started": owner.started, "until": lasts}
-    data = json.dumps(body).encode() + b"\n"
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lease_file.write(path, host=owner.host, pid=owner.pid, started=owner.started, until=lasts)
     except OSError:
         _keeper.uncount(path)
         raise
-    try:
-        os.write(handle, data)
-        os.ftruncate(handle, len(data))
-    finally:
-        os.close(handle)
 
 
 def give_back(path: Path) -> None:

@@ -16,7 +16,8 @@ from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.resolve.ahead import FirstTable, Loading
 from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.obtain import obtain, warm
-from prefect_datasets.core.store_spec import StoreSpec, identity, local_root
+from prefect_datasets.core.store_name import record_stamp
+from prefect_datasets.core.store_spec import StoreSpec, identity
 from prefect_datasets.core.uri import LATEST, DatasetUri
 
 if TYPE_CHECKING:
@@ -169,18 +170,5 @@ def _tree(entry: Entry, uri: DatasetUri, ready: Ready, *, is_warm: bool) -> Tree
 
 
 def _stamp(store: Store | StoreSpec, uri: DatasetUri) -> str | None:
-    """Return what a version's record looks like now, where that costs no request.
-
-    A folder that serves as a store is deleted and filled anew with other files under the same names
-    more easily than a bucket. None where no version is, or none is meant.
-    """
-    if uri.version == LATEST:
-        return None
-    root = local_root(store)
-    if root is None:
-        return ""
-    try:
-        status = os.stat(f"{root}/datasets/{uri.dataset}/{uri.version}.json")  # noqa: PTH116
-    except OSError:
-        return None
-    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    """Return what a version's record looks like now; None where no version is, or none is meant."""
+    return None if uri.version == LATEST else record_stamp(store.url, uri.dataset, uri.version)

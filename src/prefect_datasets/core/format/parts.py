@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_datasets.core.columns import Int64s, int64_array, mask, repeated
+from prefect_datasets.core.columns import Int64s, int64_array, mask, repeated, strings
 from prefect_datasets.core.errors import IntegrityError, NotFoundError
 from prefect_datasets.core.format.keys import together_key
 from prefect_datasets.core.format.package import layout
@@ -93,7 +93,7 @@ def together(rows: pa.Table, part: Part) -> tuple[str, Int64s] | None:
     key = together_key(part.package.key)
     if key not in _packages_of(rows):
         return None
-    return key, np.flatnonzero(mask(pc.fill_null(pc.equal(rows["package"], key), fill_value=False)))
+    return key, np.flatnonzero(mask(pc.is_in(rows["package"], strings([key]))))
 
 
 def _packages_of(rows: pa.Table) -> list[str | None]:

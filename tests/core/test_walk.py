@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prefect_datasets.core.metadata import walk
 from prefect_datasets.core.metadata.names import find_twins, shown
-from prefect_datasets.core.metadata.walk import Walk
+from prefect_datasets.core.metadata.walk import UNFINISHED_PREFIX, Walk
 
 # Pieces of names that sort around "/", differ in case or encoding alone, or can't be published.
 PIECES = [b"a", b"A", b"b", b"0", b".", b"-", b" ", b"~", b"SS", b"ss", b"\xe9", b"\x01", b"\x7f"]
@@ -75,7 +75,7 @@ def naive(root: Path) -> tuple[dict[bytes, tuple[int, int]], set[bytes]]:
 
 
 def is_metadata(name: str, plain: set[str], *, at_root: bool) -> bool:
-    if at_root and name == "valohai.metadata.jsonl":
+    if at_root and (name == walk.METADATA_FILE or name.startswith(UNFINISHED_PREFIX)):
         return True
     return name.endswith(".metadata.json") and name.removesuffix(".metadata.json") in plain
 

@@ -40,7 +40,7 @@ def write_sidecar(root: Path, file: str, metadata: object) -> None:
 
 def read(root: Path, *, strict: bool = True) -> Declarations:
     """Read what the metadata of a directory asks for."""
-    return read_declarations(root, scan(root), strict=strict)
+    return read_declarations(scan(root), strict=strict)
 
 
 def members(root: Path, found: Declarations) -> dict[str, list[str]]:

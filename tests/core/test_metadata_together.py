@@ -80,7 +80,7 @@ def write(items: list[Any], root: Path, *, compact: bool, ascii_only: bool) -> N
 def read(found: Scan, *, strict: bool) -> Any:
     """Return all that is read, or what is said to be wrong."""
     try:
-        declared = read_declarations(found.root, found, strict=strict)
+        declared = read_declarations(found, strict=strict)
     except InvalidMetadataError as error:
         return str(error)
     return plain(declared)
@@ -123,7 +123,7 @@ def test_texts_of_one_block_that_are_lists_only_together_are_not_taken(tmp_path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "_FEW", 0)
         with pytest.raises(InvalidMetadataError) as caught:
-            read_declarations(tmp_path, scan(tmp_path), strict=True)
+            read_declarations(scan(tmp_path), strict=True)
     assert [line.split(":")[0].strip() for line in caught.value.faults] == [
         "valohai.metadata.jsonl line 1", "valohai.metadata.jsonl line 2",
     ]  # fmt: skip

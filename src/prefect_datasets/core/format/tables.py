@@ -124,7 +124,7 @@ def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
     return [
         *_named("not a relative path", paths.filter(is_unsafe(paths))),
         *_named("out of order or twice", paths[1:].filter(pc.less_equal(paths[1:], paths[:-1]))),
-        *_named("both a file and a folder", paths.filter(_is_folder(paths))),
+        *_named("both a file and a folder", paths.filter(is_folder(paths))),
     ]
 
 
@@ -200,8 +200,8 @@ def _row_faults(rows: pa.Table) -> Iterator[str]:
         yield "a file has neither url nor package"
 
 
-def _is_folder(paths: pa.Array) -> pa.Array:
-    """Tell for each path whether another path lies below it."""
+def is_folder(paths: pa.Array) -> pa.Array:
+    """Tell for each path, in path order, whether another path lies below it."""
     if not _may_have_folders(paths):
         return bool_array(np.zeros(len(paths), np.bool_))
     folders = [paths[:0]]

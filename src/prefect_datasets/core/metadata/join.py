@@ -127,8 +127,9 @@ def _find_again(
 ) -> None:
     """Fill in the rows of paths that are written in another way; note what names no file."""
     names: list[bytes] = take(columns.names, missing).to_pylist()
-    root = posixpath.join(os.fsencode(scan.root.absolute()), b"")
-    better = [posixpath.normpath(name).removeprefix(root) for name in names]
+    root = os.fsencode(scan.full_root)
+    # A URL's two slashes would become one.
+    better = [posixpath.normpath(name.removeprefix(root)).removeprefix(root) for name in names]
     again = find_rows(
         pa.chunked_array([binaries(better, pa.binary())]), scan.listing.column("path")
     )

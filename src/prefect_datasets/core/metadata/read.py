@@ -18,16 +18,14 @@ from prefect_datasets.core.metadata.texts import Texts, where_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from prefect_datasets.core.uri import DatasetUri
 
 
-def read_declarations(root: Path, scan: Scan, *, strict: bool) -> Declarations:
-    """Read what the metadata below `root` asks for.
+def read_declarations(scan: Scan, *, strict: bool) -> Declarations:
+    """Read what the metadata of a directory asks for.
 
     Args:
-        root: The directory.
         scan: What lies in it.
         strict: Whether a fault that could be left out (a line that is no JSON, an entry for a
             file that isn't there) is an error; else it is a warning and the rest counts.
@@ -39,8 +37,8 @@ def read_declarations(root: Path, scan: Scan, *, strict: bool) -> Declarations:
     findings = Findings(strict=strict)
     texts = Texts(findings)
     builder = ColumnsBuilder()
-    without_file = _read_jsonl(root, scan, texts, builder)
-    _read_sidecars(root, scan, texts, builder)
+    without_file = _read_jsonl(scan, texts, builder)
+    _read_sidecars(scan, texts, builder)
     said = join(scan, builder.finish(), texts)
     paths = scan.listing.column("path")
     entries = dict(_entries_of_files(said, paths, texts, findings))
@@ -54,26 +52,24 @@ def read_declarations(root: Path, scan: Scan, *, strict: bool) -> Declarations:
         members={version.uri: _members(version.uri, said, entries) for version in versions},
         metadata=said.properties,
         datum_aliases=aliases,
-        warnings=findings.settle(str(root)),
+        warnings=findings.settle(str(scan.root)),
     )
 
 
-def _read_jsonl(
-    root: Path, scan: Scan, texts: Texts, builder: ColumnsBuilder
-) -> list[tuple[int, int]]:
+def _read_jsonl(scan: Scan, texts: Texts, builder: ColumnsBuilder) -> list[tuple[int, int]]:
     if METADATA_FILE not in scan.metadata_paths:
         return []
-    with (root / METADATA_FILE).open("rb") as stream:
+    with scan.open(METADATA_FILE) as stream:
         return read_lines(stream, texts, builder)
 
 
-def _read_sidecars(root: Path, scan: Scan, texts: Texts, builder: ColumnsBuilder) -> None:
-    for path in scan.metadata_paths:
-        if path == METADATA_FILE:
-            continue
+def _read_sidecars(scan: Scan, texts: Texts, builder: ColumnsBuilder) -> None:
+    paths = [path for path in scan.metadata_paths if path != METADATA_FILE]
+    for path, content in zip(paths, scan.read_all(paths), strict=True):
         try:
-            body = texts.parse((root / path).read_bytes(), path)
-            said = texts.take(body, by_sidecar=True)
+            if isinstance(content, Exception):
+                raise content
+            said = texts.take(texts.parse(content, path), by_sidecar=True)
         except (ValueError, OSError) as error:
             texts.findings.fault(f"{path}: {error}")
         else:

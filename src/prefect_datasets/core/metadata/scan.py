@@ -26,6 +26,8 @@ from prefect_datasets.core.metadata.walk import (
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
 __all__ = [
     "MAX_PATH_BYTES",
@@ -34,6 +36,7 @@ __all__ = [
     "UNFINISHED_PREFIX",
     "Scan",
     "check_directory",
+    "refusal",
     "scan",
 ]
 
@@ -45,17 +48,34 @@ class Scan:
     """The files of a directory.
 
     Attributes:
-        root: The directory.
+        root: The directory; of a store's prefix its URL.
         listing: Its files, without metadata files: a `LISTING` table in path order. A link counts
             as the file it names.
         metadata_paths: Metadata files, relative to `root`, in path order.
         warnings: What the user should know, one line each.
     """
 
-    root: Path
+    root: Path | str
     listing: pa.Table
     metadata_paths: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def full_root(self) -> str:
+        """What stands before the path of a file that is named in full."""
+        return os.path.join(Path(self.root).absolute(), "")  # noqa: PTH118  (with its `/`)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a metadata file."""
+        return Path(self.root, path).open("rb")
+
+    def read_all(self, paths: Sequence[str]) -> Iterator[bytes | Exception]:
+        """Yield the content of metadata files, or why one can't be read."""
+        for path in paths:
+            try:
+                yield Path(self.root, path).read_bytes()
+            except OSError as error:
+                yield error
 
 
 def scan(root: Path) -> Scan:
@@ -69,7 +89,7 @@ def scan(root: Path) -> Scan:
     walk = Walk(os.fsencode(root))
     batches = [_batch(chunk) for chunk in walk.chunks()]
     if walk.refused:
-        raise _refusal(root, walk.refused)
+        raise refusal(str(root), walk.refused)
     return Scan(
         root=root,
         listing=pa.Table.from_batches(batches, schema=LISTING),
@@ -86,13 +106,14 @@ def check_directory(root: Path) -> None:
     raise InvalidInputError(what, subject=str(root), hint="Name the directory with the files.")
 
 
-def _refusal(root: Path, refused: list[str]) -> InvalidInputError:
+def refusal(root: str, refused: Sequence[str]) -> InvalidInputError:
+    """Return the error for names that can't be published, each with what is wrong with it."""
     named = sorted(refused)[:_NAMED_AT_MOST]
     if len(refused) > _NAMED_AT_MOST:
         named.append(f"and {len(refused) - _NAMED_AT_MOST} more")
     return InvalidInputError(
         "Some names can't be published" if len(refused) > 1 else "A name can't be published",
-        subject=str(root),
+        subject=root,
         hint="Rename, replace or remove:",
         faults=tuple(named),
     )

@@ -36,12 +36,12 @@ UNFINISHED_PREFIX = f".{METADATA_FILE}."  # what a killed `write_metadata` leave
 
 _CHUNK_ROWS = 65536
 _STATS_AT_ONCE = 4096  # a status has half a kilobyte
-_MAX_SIDECAR_BYTES = 1 << 20  # a larger file of that name, without the file it names, is data
+MAX_SIDECAR_BYTES = 1 << 20  # a larger file of that name, without the file it names, is data
 _READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 _JSONL = METADATA_FILE.encode()
 _SUFFIX = SIDECAR_SUFFIX.encode()
 _UNFINISHED = UNFINISHED_PREFIX.encode()
-_TOO_LONG = f"its path has more than {MAX_PATH_BYTES} bytes"
+TOO_LONG = f"its path has more than {MAX_PATH_BYTES} bytes"
 _GONE = os.stat_result((0,) * os.stat_result.n_fields)
 
 
@@ -155,7 +155,7 @@ class Walk:
     def _names_in(self, path: bytes) -> list[bytes]:
         """Return all names in a folder, sorted."""
         if len(path) > MAX_PATH_BYTES:
-            self._refuse(path, _TOO_LONG)
+            self._refuse(path, TOO_LONG)
             return []
         try:
             return sorted(os.listdir(self._root + path))  # noqa: PTH208  (bytes)
@@ -222,11 +222,7 @@ class Walk:
 
     def _warn_of_twins(self, path: bytes, groups: Iterable[list[bytes]]) -> None:
         for group in groups:
-            twins = " and ".join(shown(path + name) for name in group)
-            self.warnings.append(
-                f"{twins} differ only in case or in how letters are encoded: they can't be "
-                "resolved where the file system takes them for the same name"
-            )
+            self.warnings.append(are_twins(path + name for name in group))
 
     # -- a name
 
@@ -244,7 +240,7 @@ class Walk:
         if not stat.S_ISREG(mode):
             return self._refuse(path, f"a {_kind(mode)}, not a file")
         if len(path) > MAX_PATH_BYTES:
-            return self._refuse(path, _TOO_LONG)
+            return self._refuse(path, TOO_LONG)
         if not self._is_readable(path, status):
             return self._refuse(path, "can't be read with the rights of this process")
         if (fault := fault_in_name(path)) is not None:
@@ -283,10 +279,7 @@ class Walk:
         if not path:
             found |= {_JSONL} & files
         elif _JSONL in files:
-            self.warnings.append(
-                f"{shown(path + _JSONL)} does not lie in the root: it counts as a file, "
-                "and nothing in it is read as metadata"
-            )
+            self.warnings.append(misplaced(path + _JSONL))
         for name in found:
             self._note_metadata(path + name)
         if not path:
@@ -312,20 +305,45 @@ class Walk:
             self.metadata.append(path)
 
 
+def misplaced(path: bytes) -> str:
+    """Return the warning about a file with lines of metadata that lies too deep."""
+    return (
+        f"{shown(path)} does not lie in the root: it counts as a file, "
+        "and nothing in it is read as metadata"
+    )
+
+
+def are_twins(paths: Iterable[bytes]) -> str:
+    """Return the warning about paths that some file systems take for one."""
+    twins = " and ".join(map(shown, paths))
+    return (
+        f"{twins} differ only in case or in how letters are encoded: they can't be "
+        "resolved where the file system takes them for the same name"
+    )
+
+
 def _is_plain(mode: int) -> bool:
     """Tell whether this is the mode of a file that everybody may read."""
     return stat.S_ISREG(mode) and mode & _READABLE == _READABLE
 
 
 def _declares(path: bytes) -> bool:
-    """Tell whether a file without the file it is named after is metadata: it has valohai keys."""
+    """Tell whether a file without the file it is named after is metadata: it says so."""
     file = Path(os.fsdecode(path))
     try:
         info = file.stat()
-        if not stat.S_ISREG(info.st_mode) or info.st_size > _MAX_SIDECAR_BYTES:
+        if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_SIDECAR_BYTES:
             return False
-        body = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return has_own_keys(file.read_bytes())
+    except OSError:
+        return False
+
+
+def has_own_keys(text: bytes) -> bool:
+    """Tell whether a text is a JSON object with one of the platform's own keys."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
         return False
     keys = cast("dict[str, object]", body) if isinstance(body, dict) else {}
     return any(key.startswith("valohai.") for key in keys)

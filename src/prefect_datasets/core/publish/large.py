@@ -54,7 +54,7 @@ def _hash_beforehand(pieces: Pieces, member: int) -> bool:
         return True
     if pieces.turn.any_order and source.sha256s[member] is None:
         return False
-    pieces.outcome.note_one(member, *source.hash_local(member))
+    pieces.outcome.note_one(member, *source.hash_own(member))
     return True
 
 
@@ -78,12 +78,12 @@ def _hashed(
     pieces: Pieces, member: int, sizes: list[int], *, is_known: bool
 ) -> Iterator[memoryview]:
     sha256, crc32 = hashlib.sha256(), 0
-    for chunk in pieces.source.local_chunks(member, sizes):
+    for chunk in pieces.source.own.chunks(member, sizes):
         sha256.update(chunk)
         crc32 = crc32_of(chunk, crc32)
         yield chunk
     if is_known and sha256.digest() != pieces.outcome.digest_of(member):
-        raise pieces.source.changed(member)
+        raise pieces.source.own.changed(member)
     pieces.outcome.note_one(member, sha256.digest(), crc32)
 
 

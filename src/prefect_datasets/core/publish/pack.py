@@ -114,7 +114,8 @@ def _build_all(pieces: Pieces, planned: Sequence[CopyPiece | Group], progress: P
     """Build and send all pieces, several at a time, in the order in which they begin."""
     whole = [piece for piece in planned if isinstance(piece, Group) and len(piece.cuts) == 2]
     n_files = sum(piece.end - piece.first for piece in whole)
-    n_processes = min(n_processors(), _MAX_PROCESSES) if n_files >= _LEAST_FILES else 0
+    wants_processes = n_files >= _LEAST_FILES and pieces.part.origin is None
+    n_processes = min(n_processors(), _MAX_PROCESSES) if wants_processes else 0
     n_threads = min(_N_SENDERS + n_processes, max(len(planned), 1))
     largest = max((piece.cuts[1] - piece.cuts[0] for piece in whole), default=1)
     with Packers(n_processes, n_threads, largest) as packers:

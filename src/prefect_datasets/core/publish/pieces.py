@@ -70,8 +70,10 @@ class Pieces:
         local, stored = members[is_local], members[~is_local]
         if len(local):
             starts = self.starts[local] - base
-            batch = self.source.batch(local, starts, has_headers=self.upload is not None)
-            self.outcome.note(local, read(batch))
+            has_headers = self.upload is not None
+            own = self.source.own
+            found = own.fill(view, local, starts, has_headers=has_headers, read=read)
+            self.outcome.note(local, found)
         if self.upload is not None and len(stored):
             for member, content in self.source.read_stored(stored.tolist()):
                 at = int(self.data[member]) - base

@@ -32,6 +32,7 @@ from prefect_datasets.core.format.tables import path_faults
 from prefect_datasets.core.metadata import read_declarations
 from prefect_datasets.core.metadata.declarations import Declarations, VersionDeclaration
 from prefect_datasets.core.metadata.scan import Scan, scan
+from prefect_datasets.core.progress import count
 from prefect_datasets.core.publish import journal
 from prefect_datasets.core.publish.plan_version import (
     Decision,
@@ -145,29 +146,51 @@ def plan_directory(
         found, gone = with_stored(found, stored)
     declarations = read_declarations(found, strict=strict)
     if to is not None:
-        declarations = _all_files_to(to, declarations, found)
-    planner = _Planner(root, store, policy or Policy(), execution or catalog.new_id())
+        declarations = all_files_to(to, declarations, found.listing.num_rows)
+    where = str(Path(root).resolve())
+    planner = Planner(where, store, policy or Policy(), execution or catalog.new_id())
     planner.warnings.extend([*found.warnings, *declarations.warnings])
     return planner.plan(found, declarations, gone)
 
 
-def _all_files_to(
-    to: Sequence[VersionDeclaration], declared: Declarations, found: Scan
+def all_files_to(
+    to: Sequence[VersionDeclaration], declared: Declarations, n_files: int
 ) -> Declarations:
-    rows = number_array(np.arange(found.listing.num_rows, dtype=np.int32), pa.int32())
+    """Put all files into the versions of `to`, whatever the metadata says of versions."""
+    rows = number_array(np.arange(n_files, dtype=np.int32), pa.int32())
     members = {declaration.uri: rows for declaration in to}
     return replace(declared, versions=tuple(to), members=members)
 
 
-class _Planner:
-    """What is common to all versions of one plan."""
+class Planner:
+    """What is common to all versions of one plan.
 
-    def __init__(self, root: Path, store: Store, policy: Policy, execution: str) -> None:
-        self._root = str(Path(root).resolve())
+    Args:
+        root: Folder of the files, or URL of their prefix.
+        store: Where to publish.
+        policy: How to publish.
+        execution: Id of the execution.
+        origin: The store whose objects the files are; None for files of this machine.
+
+    Attributes:
+        warnings: What the user should know, so far.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        store: Store,
+        policy: Policy,
+        execution: str,
+        *,
+        origin: Store | None = None,
+    ) -> None:
+        self._root, self._origin = root, origin
         self._store, self._policy, self._execution = store, policy, execution
         self.warnings: list[str] = []
 
-    def plan(self, found: Scan, declarations: Declarations, gone: pa.Table | None) -> Plan:
+    def plan(self, found: Scan, declarations: Declarations, gone: pa.Table | None = None) -> Plan:
+        """Plan what was found; `gone` are files that are in the store already."""
         files = found.listing.append_column("metadata", declarations.metadata.cast(pa.string()))
         if gone is not None:
             files = mark_stored(files, gone)
@@ -277,6 +300,7 @@ class _Planner:
             rows=sources,
             is_packaged=False,
             individual_files=False,
+            origin=self._origin,
         )
         return files_digest([with_digests(part, self._store)])
 
@@ -331,6 +355,7 @@ class _Planner:
                 is_packaged=decision.is_packaged,
                 individual_files=self._policy.individual_files if decision.is_packaged else True,
                 earlier=earlier,
+                origin=self._origin,
                 reference=reference if decision.is_packaged else b"",
             )
             for index, rows in enumerate(cut)
@@ -342,10 +367,19 @@ class _Planner:
         taken = np.zeros(files.num_rows, np.bool_)
         for rows in declarations.members.values():
             taken[numbers(rows, np.int32)] = True
+        if self._origin is not None:
+            self._leave_alone(int((~taken).sum()))
+            return (), {}
         loose = as_sources(files.filter(bool_array(~taken)))
         unpackaged = Decision(is_packaged=False, reason="in no version")
         parts = self._parts(None, loose, unpackaged, ())
         return parts, _aliases_within(declarations.datum_aliases, loose)
+
+    def _leave_alone(self, n_files: int) -> None:
+        if n_files:
+            self.warnings.append(
+                f"{count(n_files, 'object')} below {self._root} are in no version, and stay there"
+            )
 
 
 def plan_package_parts(record: VersionRecord, store: Store, execution: str) -> tuple[PartPlan, ...]:
@@ -372,10 +406,10 @@ def with_digests(part: PartPlan, store: Store) -> pa.Table:
 
     def digest_of(member: int) -> bytes:
         if source.is_local[member]:
-            return source.hash_local(member)[0]
+            return source.hash_own(member)[0]
         return source.sha256s[member] or b""
 
-    with ThreadPoolExecutor(2, "hash") as pool:
+    with ThreadPoolExecutor(source.own.n_threads, "hash") as pool:
         digests = list(pool.map(digest_of, range(part.n_files), chunksize=256))
     columns = [part.rows["path"], part.rows["size"], digest_array(digests)]
     return pa.Table.from_arrays(columns, names=["path", "size", "sha256"])

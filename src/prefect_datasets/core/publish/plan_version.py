@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.globs import Globs
 from prefect_datasets.core.uri import DatasetUri
 
+if TYPE_CHECKING:
+    from prefect_datasets.core.store import Store
+
 MAX_PACKAGE_BYTES = 1 << 30
 # A part's rows are in memory at once while it is published: this bounds them.
 MAX_PART_FILES = 250_000
@@ -24,10 +27,10 @@ AUTO_FILES = 1_000
 AUTO_FILE_BYTES = 10_000_000
 _ARCHIVES = "zip|tar|tgz|gz|bz2|xz|zst|7z|rar|vhpkgzip"
 
-# A file of a version before it is published. `modified` (st_mtime_ns) is null where the file is
-# inherited: then the rest is its row in the base. Where it is set, the file lies on this machine,
-# and sha256, datum and url, if they are set, name an object that was stored before at this path:
-# if the content turns out the same, it is not sent again.
+# A file of a version before it is published. `modified` (st_mtime_ns, or the stamp of an object) is
+# null where the file is inherited: then the rest is its row in the base. Where it is set, the file
+# lies on this machine or below a prefix, and sha256, datum and url, if they are set, name an object
+# that was stored before at this path: if the content turns out the same, it is not sent again.
 SOURCES = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),
@@ -81,12 +84,14 @@ class PartPlan:
         execution: Id of the execution that publishes.
         index: Number of the part in the version, from 0.
         n_parts: How many parts the version has.
-        root: Folder of the local files.
+        root: Folder of the local files, or the URL of the prefix that they lie below.
         rows: The part's files, `SOURCES`.
         is_packaged: Whether a package is made.
         individual_files: Whether each local file is stored as an object of its own.
         earlier: Executions that tried before and may have left this part whole.
         committed: The part as it is committed, where only its package is to be made.
+        origin: The store whose objects the local files are, its root being theirs; None for files
+            of this machine.
         reference: The first eight bytes of each SHA-256 of the version that most who fetch this
             one will have, as sorted 64-bit integers; empty if there is none.
     """
@@ -101,6 +106,7 @@ class PartPlan:
     individual_files: bool
     earlier: tuple[str, ...] = ()
     committed: Part | None = None
+    origin: Store | None = None
     reference: bytes = b""
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,35 +1,26 @@
-"""Read the files of a part, from this machine or from what the store has of a base version."""
+"""Read the files of a part: its own ones, and what the store has of a base version."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from prefect_datasets.core.checksum import crc32_of
-from prefect_datasets.core.columns import Int64s, is_valid, numbers, one_array, pick
+from prefect_datasets.core.columns import Int64s, is_valid, numbers
 from prefect_datasets.core.errors import (
     DatasetError,
     IntegrityError,
     NotFoundError,
 )
-from prefect_datasets.core.publish.fill import (
-    Batch,
-    changed,
-    check_unchanged,
-    open_file,
-    read_fully,
-)
+from prefect_datasets.core.publish.own_files import own_files
 from prefect_datasets.core.reads import CostModel, Places, Read, plan_fetch
 from prefect_datasets.core.store import Range
 
 if TYPE_CHECKING:
-    from prefect_datasets.core.errors import SourceChangedError
     from prefect_datasets.core.publish.plan_version import PartPlan
     from prefect_datasets.core.store import Store
 
@@ -42,17 +33,16 @@ class Source:
 
     Attributes:
         sizes: Their sizes.
-        is_local: Whether a file is read from this machine; the others are inherited.
+        is_local: Whether a file is one of the part's own; the others are inherited.
+        own: Reads the own ones.
     """
 
     def __init__(self, part: PartPlan, store: Store) -> None:
         self._rows = part.rows
-        self._root = os.fsencode(part.root.rstrip("/")) + b"/"
         self._store = store
-        self._names: pa.Array = one_array(part.rows["path"]).cast(pa.binary())
         self.sizes: Int64s = numbers(part.rows["size"])
         self.is_local = is_valid(part.rows["modified"])
-        self._modified: Int64s = numbers(part.rows["modified"])
+        self.own = own_files(part)
 
     @cached_property
     def paths(self) -> list[str]:
@@ -83,58 +73,16 @@ class Source:
     def _offsets(self) -> list[int | None]:
         return self._rows["offset"].to_pylist()
 
-    # -- local files
+    # -- own files
 
-    def batch(self, members: Int64s, starts: Int64s, *, has_headers: bool) -> Batch:
-        """Return how local files are read into a piece.
-
-        Args:
-            members: Which files, at least one, in order.
-            starts: Where in the piece each begins, with its header if there are headers.
-            has_headers: Whether there are.
-        """
-        return Batch(
-            root=self._root,
-            names=b"\0".join(pick(self._names, members)),
-            sizes=self.sizes[members].tobytes(),
-            modified=self._modified[members].tobytes(),
-            starts=starts.tobytes(),
-            has_headers=has_headers,
-        )
-
-    def local_chunks(self, member: int, sizes: Sequence[int]) -> Iterator[memoryview]:
-        """Yield a local file in chunks of the given sizes.
-
-        Raises:
-            SourceChangedError: The file is not what it was when it was listed.
-            InvalidInputError: It can't be read.
-        """
-        path = self._path(member)
-        fd = open_file(path)
-        try:
-            for size in sizes:
-                view = memoryview(bytearray(size))
-                read_fully(fd, view)
-                yield view
-            check_unchanged(fd, int(self.sizes[member]), int(self._modified[member]), path)
-        finally:
-            os.close(fd)
-
-    def hash_local(self, member: int) -> tuple[bytes, int]:
-        """Return sha256 and crc32 of a local file; raises as `local_chunks` does."""
+    def hash_own(self, member: int) -> tuple[bytes, int]:
+        """Return sha256 and crc32 of an own file; raises as `OwnFiles.chunks` does."""
         sha256, crc32, left = hashlib.sha256(), 0, int(self.sizes[member])
         sizes = [min(_READ_BYTES, left - start) for start in range(0, left, _READ_BYTES)]
-        for chunk in self.local_chunks(member, sizes):
+        for chunk in self.own.chunks(member, sizes):
             sha256.update(chunk)
             crc32 = crc32_of(chunk, crc32)
         return sha256.digest(), crc32
-
-    def changed(self, member: int) -> SourceChangedError:
-        """Return the error for a local file that is not what it was."""
-        return changed(self._path(member))
-
-    def _path(self, member: int) -> bytes:
-        return self._root + self._names[member].as_py()
 
     # -- inherited files
 

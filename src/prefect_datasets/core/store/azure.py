@@ -11,7 +11,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.core.store.base import ObjectInfo, Upload, folder_prefix, joined
+from prefect_datasets.core.store.base import (
+    ObjectInfo,
+    Upload,
+    bare_etag,
+    folder_prefix,
+    joined,
+)
 from prefect_datasets.core.store.fsspec_store import PIECE_BYTES, FsspecStore
 from prefect_datasets.core.store.translate import translating
 
@@ -34,7 +40,7 @@ class AzureStore(FsspecStore):
                 if getattr(error, "status_code", 0) == 404:  # a HEAD reply says no more
                     return None
                 raise
-        return ObjectInfo(key, int(found.size), found.last_modified.timestamp())
+        return _info(key, found)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         root = self._names("")[1]
@@ -46,7 +52,7 @@ class AzureStore(FsspecStore):
             for blob in page:
                 if not blob.name.endswith("/"):
                     key = blob.name.removeprefix(root)
-                    yield ObjectInfo(key, int(blob.size), blob.last_modified.timestamp())
+                    yield _info(key, blob)
 
     def list_folders(self, prefix: str) -> list[str]:
         container, folder = self._container(prefix)
@@ -170,3 +176,8 @@ class AzureUpload(Upload):
 
 def _block_id(index: int) -> str:
     return base64.b64encode(b"%08d" % index).decode()
+
+
+def _info(key: str, found: Any) -> ObjectInfo:
+    modified, etag = found.last_modified.timestamp(), bare_etag(found.etag)
+    return ObjectInfo(key, int(found.size), modified, etag)

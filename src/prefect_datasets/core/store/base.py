@@ -20,7 +20,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, cast
 
-from prefect_datasets.core.errors import ConflictError, IntegrityError, StoreError
+from prefect_datasets.core.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    StoreError,
+)
 from prefect_datasets.core.store.transfers import run_all
 from prefect_datasets.core.store.translate import Failure
 
@@ -46,11 +51,13 @@ class ObjectInfo:
         key: Its key, below the store's root.
         n_bytes: Its size.
         modified: When it was written, by the store's clock: seconds since 1970.
+        etag: What is another once its bytes are; empty where the store has no such thing.
     """
 
     key: str
     n_bytes: int
     modified: float
+    etag: str = ""
 
 
 class Upload(ABC):
@@ -214,6 +221,19 @@ class Store(ABC):
         """Return the bytes of all ranges, in their order, several requests at once."""
         return run_all(lambda wanted: self.read_range(*wanted), ranges, n_threads=self.n_threads)
 
+    def read_with_info(self, wanted: Range) -> tuple[memoryview, ObjectInfo]:
+        """Return bytes of an object, and what is known of the object that they are of.
+
+        Raises:
+            NotFoundError: There is no such object.
+            IntegrityError: The object ends earlier.
+        """
+        data = self.read_range(*wanted)
+        found = self.info(wanted.key)
+        if found is None:
+            raise NotFoundError("No such object", subject=self.url_of(wanted.key))
+        return data, found
+
     def reader(self) -> Reader:
         """Return what a thread that reads much fills its own buffer with."""
         return Reader(self)
@@ -324,6 +344,11 @@ def folder_prefix(prefix: str) -> str:
     """Return `prefix` as a folder's: empty for the root, else with one `/` at its end."""
     bare = prefix.rstrip("/")
     return f"{bare}/" if bare else ""
+
+
+def bare_etag(text: str | None) -> str:
+    """Return an ETag without quotes and the mark of a weak one, which not all replies have."""
+    return (text or "").removeprefix("W/").strip('"')
 
 
 def too_short(url: str, start: int, length: int, got: int) -> IntegrityError:

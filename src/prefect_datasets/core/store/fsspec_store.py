@@ -17,6 +17,7 @@ from prefect_datasets.core.store.base import (
     ObjectInfo,
     Store,
     Upload,
+    bare_etag,
     folder_prefix,
     joined,
     too_short,
@@ -84,7 +85,7 @@ class FsspecStore(Store):
                 return None
         if found["type"] == "directory":
             return None
-        return ObjectInfo(key, int(found["size"]), modified_of(found))
+        return ObjectInfo(key, int(found["size"]), modified_of(found), etag_of(found))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         folders = [folder_prefix(prefix)]
@@ -94,7 +95,8 @@ class FsspecStore(Store):
                 if entry["type"] == "directory":
                     folders.append(folder_prefix(key))
                 else:
-                    yield ObjectInfo(key, int(entry["size"] or 0), modified_of(entry))
+                    n_bytes = int(entry["size"] or 0)
+                    yield ObjectInfo(key, n_bytes, modified_of(entry), etag_of(entry))
 
     def list_folders(self, prefix: str) -> list[str]:
         entries = self._entries(folder_prefix(prefix))
@@ -300,6 +302,12 @@ def modified_of(info: Mapping[str, Any]) -> float:
         if isinstance(value, str):
             return datetime.fromisoformat(value).timestamp()
     return 0.0
+
+
+def etag_of(info: Mapping[str, Any]) -> str:
+    """Return what a filesystem says of an object that is another once its bytes are."""
+    known = (info.get(name) for name in ("ETag", "etag", "e_tag", "sha256", "sha", "md5"))
+    return next((bare_etag(text) for text in known if isinstance(text, str)), "")
 
 
 def _shown(url: str) -> tuple[str, str, str]:

@@ -33,7 +33,7 @@ class GcsStore(FsspecStore):
                 found = self.fs.call("GET", "b/{}/o/{}", bucket, name, json_out=True)
             except FileNotFoundError:
                 return None
-        return ObjectInfo(key, int(found["size"]), _modified(found))
+        return _info(key, found)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         root = self._names("")[1]
@@ -41,7 +41,7 @@ class GcsStore(FsspecStore):
             for found in page.get("items", ()):
                 if not found["name"].endswith("/"):
                     key = found["name"].removeprefix(root)
-                    yield ObjectInfo(key, int(found["size"]), _modified(found))
+                    yield _info(key, found)
 
     def list_folders(self, prefix: str) -> list[str]:
         pages = self._pages(prefix, delimiter="/")
@@ -101,5 +101,7 @@ def _raised_anyway(record: logging.LogRecord) -> bool:
     return not record.exc_info
 
 
-def _modified(found: Mapping[str, Any]) -> float:
-    return datetime.fromisoformat(found["updated"]).timestamp()
+def _info(key: str, found: Mapping[str, Any]) -> ObjectInfo:
+    modified = datetime.fromisoformat(found["updated"]).timestamp()
+    # A generation is another with every write, and never comes back.
+    return ObjectInfo(key, int(found["size"]), modified, str(found.get("generation") or ""))

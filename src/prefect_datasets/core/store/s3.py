@@ -116,6 +116,21 @@ class S3Store(Store):
                     return [memoryview(data) for data in found]
         return [self.read_range(*wanted) for wanted in ranges]
 
+    def read_with_info(self, wanted: Range) -> tuple[memoryview, ObjectInfo]:
+        key, start, length = wanted
+        client, name = self._client(key), self.name_of(key)
+        if not isinstance(client, FastS3):
+            return super().read_with_info(wanted)
+        try:
+            data, found = _again_if_damaged(lambda: client.read_with_info(name, start, length))
+        except Exception as error:
+            if Failure.of(error).is_out_of_range:
+                raise too_short(self.url_of(key), start, length, 0) from error
+            raise translated(error, what="read", store=self, key=key) from error
+        if len(data) < length:
+            raise too_short(self.url_of(key), start, length, len(data))
+        return data[:length], ObjectInfo(key, found.n_bytes, found.modified, found.etag)
+
     def reader(self) -> Reader:
         if self._fast_client() is None or not self._may_send_directly():
             return Reader(self)
@@ -135,14 +150,14 @@ class S3Store(Store):
     def info(self, key: str) -> ObjectInfo | None:
         with translating("look at", self, key):
             found = self._client(key).info(self.name_of(key))
-        return found and ObjectInfo(key, found.n_bytes, found.modified)
+        return found and ObjectInfo(key, found.n_bytes, found.modified, found.etag)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with translating("list", self, prefix):
             for found in self._listed(self._prefix + folder_prefix(prefix)):
                 if not found.key.endswith("/"):
                     key = found.key.removeprefix(self._prefix)
-                    yield ObjectInfo(key, found.n_bytes, found.modified)
+                    yield ObjectInfo(key, found.n_bytes, found.modified, found.etag)
 
     def list_folders(self, prefix: str) -> list[str]:
         with translating("list", self, prefix):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect_datasets.core.errors import DatasetError
-from prefect_datasets.core.store.base import ObjectInfo
+from prefect_datasets.core.store.base import ObjectInfo, bare_etag
 from prefect_datasets.core.store.s3_options import FastPlan, Settings, settle
 from prefect_datasets.core.store.s3_sign import Keys
 
@@ -68,6 +68,12 @@ class FastS3:
     def read_range(self, key: str, start: int, length: int) -> memoryview:
         """Return up to `length` bytes: less where the object ends."""
         return memoryview(_obstore().get_range(self._store, key, start=start, length=length))
+
+    def read_with_info(self, key: str, start: int, length: int) -> tuple[memoryview, ObjectInfo]:
+        """Return up to `length` bytes, and what the same reply says of the object."""
+        options: Any = {"range": (start, start + length)} if length else {}
+        reply = _obstore().get(self._store, key, options=options)
+        return memoryview(reply.bytes()), _info(reply.meta)
 
     def read_ranges(self, key: str, starts: list[int], lengths: list[int]) -> list[Any]:
         """Return several ranges of one object, ten requests at a time, with one call."""
@@ -206,7 +212,8 @@ def _obstore() -> Any:
 
 
 def _info(found: Any) -> ObjectInfo:
-    return ObjectInfo(found["path"], found["size"], found["last_modified"].timestamp())
+    modified, etag = found["last_modified"].timestamp(), bare_etag(found["e_tag"])
+    return ObjectInfo(found["path"], found["size"], modified, etag)
 
 
 def _accepted(data: Buffer) -> Any:

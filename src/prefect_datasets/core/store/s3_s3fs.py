@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.core.store.base import ObjectInfo
+from prefect_datasets.core.store.base import ObjectInfo, bare_etag
 from prefect_datasets.core.store.s3_options import (
     CONNECT_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
@@ -71,14 +71,17 @@ class S3fsS3:
             found = self.call("head_object", Key=key)
         except FileNotFoundError:
             return None
-        return ObjectInfo(key, found["ContentLength"], found["LastModified"].timestamp())
+        modified = found["LastModified"].timestamp()
+        return ObjectInfo(key, found["ContentLength"], modified, bare_etag(found.get("ETag")))
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
         """Yield all objects below a folder, a page at a time, in order from `start_after` on."""
         for page in self._pages(prefix, **({"StartAfter": start_after} if start_after else {})):
             for found in page.get("Contents", ()):
                 modified = found["LastModified"].timestamp()
-                yield ObjectInfo(found["Key"], found["Size"], modified)
+                yield ObjectInfo(
+                    found["Key"], found["Size"], modified, bare_etag(found.get("ETag"))
+                )
 
     def list_folders(self, prefix: str) -> Sequence[str]:
         """Return the folders directly below a folder, with their whole path."""

@@ -1,6 +1,7 @@
-"""Make the store of format 1 that `tests/golden/v1` holds: `python -m tests.golden.make FOLDER`.
+"""Make the stores of format 1 beside this: `python -m tests.golden.make FOLDER`.
 
-The files in `v1` are never made again: today's code must read them, and write the same. For a new
+`v1` has every kind of object, `together` a version whose new files also lie together. Their files
+are never made again: today's code must read them, and write the same. For a new
 format, copy this script's output to a folder of its own beside `v1`.
 """
 
@@ -29,7 +30,7 @@ from prefect_datasets.core.format.tables import write_table
 from prefect_datasets.core.uri import DatasetUri
 
 FIRST, SECOND, THIRD = (f"0197b2f0-7a51-7c52-9c1c-3f1a5d2e8b1{n}" for n in range(3))
-V1, V2 = DatasetUri("digits", "v1"), DatasetUri("digits", "v2")
+V1, V2, V3 = (DatasetUri("digits", f"v{n}") for n in (1, 2, 3))
 GONE = DatasetUri("digits", "v0")
 CREATED = "2026-01-02T03:04:05.678901+00:00"
 
@@ -179,6 +180,38 @@ def make_v2(root: Path) -> None:
     write(root, keys.packages_key(V2), later.to_json())
 
 
+def make_together(root: Path) -> None:
+    """Make the store `together`: packaged, and what v2 brought beside it."""
+    files = dict(sorted({**V1_FILES, **V2_FILES}.items(), key=lambda item: item[0].encode()))
+    key = keys.package_key(SECOND, V3, 0, 1)
+    rows = in_package(rows_of(files, SECOND), key)
+    for row in rows.to_pylist():
+        write(root, row["url"], files[row["path"]])
+    package = store_package(root, key, package_of(rows, files))
+    new = pa.table(rows_of(V2_FILES, SECOND))
+    together = keys.together_key(key)
+    write(root, together, package_of(new, V2_FILES))
+    places = {row["path"]: row for row in in_package(new, together).to_pylist()}
+    stored = pa.Table.from_pylist(
+        [
+            row | {name: places.get(row["path"], row)[name] for name in ("package", "offset")}
+            for row in rows.to_pylist()
+        ],
+        schema=ROWS,
+    )
+    part = store_part(root, keys.table_key(SECOND, V3, 0), stored, package)
+    record = VersionRecord(
+        uri=V3,
+        digest=part.digest,
+        created=CREATED,
+        execution=SECOND,
+        attempt=SECOND,
+        parts=(part,),
+        parent=str(V1),
+    )
+    write(root, keys.record_key(V3), record.to_json())
+
+
 def make_deleted(root: Path) -> None:
     """Make what a deleted version leaves: here one without files."""
     record = VersionRecord(
@@ -193,11 +226,12 @@ def make_deleted(root: Path) -> None:
 
 
 def make(root: Path) -> None:
-    """Make the whole store."""
+    """Make the store `v1`."""
     make_v1(root)
     make_v2(root)
     make_deleted(root)
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1], "v1"))
+    make_together(Path(sys.argv[1], "together"))

@@ -18,15 +18,16 @@ from prefect_datasets.core.columns import (
     Int64s,
     bool_array,
     is_valid,
+    mask,
     mask_of_rows,
     numbers,
     one_array,
     take,
 )
-from prefect_datasets.core.errors import SourceChangedError
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.progress import NoProgress
+from prefect_datasets.core.publish.own_files import own_files
 from prefect_datasets.core.publish.pack import store_part
 from prefect_datasets.core.publish.reference import heads_of, is_in
 from prefect_datasets.core.reads import CostModel, Places, plan_fetch
@@ -67,12 +68,7 @@ def store_together(part: PartPlan, rows: pa.Table, *, store: Store) -> pa.Table:
     found = store_part(again, store=store, progress=_QUIET, key=key)
     differing = pc.invert(pc.equal(found["sha256"], take(rows, new)["sha256"]))
     if pc.any(differing).as_py():
-        changed = found.filter(differing)["path"][0].as_py()
-        raise SourceChangedError(
-            "The file changed while it was published",
-            subject=f"{part.root}/{changed}",
-            hint="Publish again when nothing writes to the folder any more.",
-        )
+        raise own_files(again).changed(int(np.flatnonzero(mask(differing))[0]))
     return _placed(rows, new, found)
 
 

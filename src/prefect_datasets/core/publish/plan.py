@@ -8,7 +8,6 @@ A plan is data: its parts can be published one by one, in any order, in other pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ import pyarrow.compute as pc
 
 from prefect_datasets.core.columns import (
     bool_array,
-    digest_array,
     number_array,
     numbers,
     strings,
@@ -46,8 +44,8 @@ from prefect_datasets.core.publish.plan_version import (
     merge_sources,
 )
 from prefect_datasets.core.publish.reference import reference_of, reference_of_newest
-from prefect_datasets.core.publish.source import Source
 from prefect_datasets.core.publish.stored import mark_stored, with_stored
+from prefect_datasets.core.publish.unchanged import mark_unchanged, with_digests
 from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
@@ -212,9 +210,10 @@ class Planner:
         self, declaration: VersionDeclaration, files: pa.Table, declarations: Declarations
     ) -> VersionPlan:
         local = _rows_of(files, declarations.members[declaration.uri])
-        parent, base = self._base(declaration)
-        inherited = self._inherited(declaration, parent, base)
-        sources = merge_sources(inherited, local)
+        base, stored = self._base(declaration)
+        parent = str(base.uri) if base else ""
+        inherited = self._inherited(declaration, parent, stored)
+        sources = merge_sources(inherited, local, stored=stored)
         if not sources.num_rows:
             raise InvalidInputError(
                 "The version would have no files",
@@ -240,30 +239,34 @@ class Planner:
             for name in journal.open_attempts(self._store, declaration.uri)
             if name != self._execution
         )
+        reference = self._reference(declaration, stored)
+        planned = self._parts(declaration.uri, sources, decision, earlier, reference)
+        if base is not None and stored is not None:
+            planned = mark_unchanged(planned, base, stored)
         return VersionPlan(
             declaration=declaration,
             execution=self._execution,
-            parts=self._parts(
-                declaration.uri, sources, decision, earlier, self._reference(declaration, base)
-            ),
+            parts=planned,
             decision=decision,
             parent=parent,
             earlier=earlier,
             datum_aliases=_aliases_within(declarations.datum_aliases, sources),
         )
 
-    def _base(self, declaration: VersionDeclaration) -> tuple[str, pa.Table | None]:
+    def _base(
+        self, declaration: VersionDeclaration
+    ) -> tuple[VersionRecord | None, pa.Table | None]:
         if declaration.base is None:
-            return "", None
+            return None, None
         base = catalog.find(self._store, declaration.base)
-        return str(base.uri), parts.read_rows(self._store, base)
+        return base, parts.read_rows(self._store, base)
 
     def _inherited(
-        self, declaration: VersionDeclaration, parent: str, base: pa.Table | None
+        self, declaration: VersionDeclaration, parent: str, stored: pa.Table | None
     ) -> pa.Table | None:
-        if base is None:
+        if stored is None:
             return None
-        rows, unmatched = inherit(base, declaration.exclude)
+        rows, unmatched = inherit(stored, declaration.exclude)
         self.warnings.extend(
             f"{declaration.uri}: `exclude` {pattern!r} matches nothing in {parent}"
             for pattern in unmatched
@@ -327,9 +330,9 @@ class Planner:
             return ()
         return plan_package_parts(record, self._store, self._execution)
 
-    def _reference(self, declaration: VersionDeclaration, base: pa.Table | None) -> bytes:
-        if base is not None:
-            return reference_of([base["sha256"]])
+    def _reference(self, declaration: VersionDeclaration, stored: pa.Table | None) -> bytes:
+        if stored is not None:
+            return reference_of([stored["sha256"]])
         return reference_of_newest(self._store, declaration.uri.dataset)
 
     def _parts(
@@ -398,21 +401,6 @@ def plan_package_parts(record: VersionRecord, store: Store, execution: str) -> t
         )
         for index, part in enumerate(record.parts)
     )
-
-
-def with_digests(part: PartPlan, store: Store) -> pa.Table:
-    """Return path, size and sha256 of a part's files; reads the local ones."""
-    source = Source(part, store)
-
-    def digest_of(member: int) -> bytes:
-        if source.is_local[member]:
-            return source.hash_own(member)[0]
-        return source.sha256s[member] or b""
-
-    with ThreadPoolExecutor(source.own.n_threads, "hash") as pool:
-        digests = list(pool.map(digest_of, range(part.n_files), chunksize=256))
-    columns = [part.rows["path"], part.rows["size"], digest_array(digests)]
-    return pa.Table.from_arrays(columns, names=["path", "size", "sha256"])
 
 
 def _rows_of(files: pa.Table, rows: pa.Array) -> pa.Table:

@@ -94,6 +94,8 @@ class PartPlan:
             of this machine.
         reference: The first eight bytes of each SHA-256 of the version that most who fetch this
             one will have, as sorted 64-bit integers; empty if there is none.
+        base: The part of the base version that has the same paths, sizes and metadata; if the
+            contents are the same too, it is taken as it is.
     """
 
     uri: DatasetUri | None
@@ -108,6 +110,7 @@ class PartPlan:
     committed: Part | None = None
     origin: Store | None = None
     reference: bytes = b""
+    base: Part | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the part's own rows, and of these what they say: they are a slice of a table."""
@@ -183,21 +186,26 @@ def inherit(base: pa.Table, exclude: Sequence[str]) -> tuple[pa.Table, list[str]
     return base.filter(pc.invert(globs.filter(paths))), list(globs.unmatched(paths))
 
 
-def merge_sources(inherited: pa.Table | None, local: pa.Table) -> pa.Table:
+def merge_sources(
+    inherited: pa.Table | None, local: pa.Table, *, stored: pa.Table | None = None
+) -> pa.Table:
     """Unite inherited rows with files on this machine, which win on the same path.
 
     Args:
         inherited: `ROWS` of the base that stay, or None.
         local: path, size, modified and metadata of files on this machine.
+        stored: All `ROWS` of the base: what of them is local again need not be sent again.
 
     Returns:
         `SOURCES`, in path order.
     """
     own = as_sources(local)
+    if stored is not None:
+        own = hint(own, stored)
     if inherited is None or not inherited.num_rows:
         return own
     kept = inherited.filter(pc.invert(pc.is_in(inherited["path"], own["path"].combine_chunks())))
-    both = pa.concat_tables([hint(own, inherited), as_sources(kept)])
+    both = pa.concat_tables([own, as_sources(kept)])
     return both.take(pc.sort_indices(both["path"])).combine_chunks()
 
 

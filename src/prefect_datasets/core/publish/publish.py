@@ -39,10 +39,10 @@ from prefect_datasets.core.publish.plan import (
     VersionPlan,
     plan_directory,
     plan_package_parts,
-    with_digests,
 )
 from prefect_datasets.core.publish.plan_version import Decision, PartPlan, Policy, hint
 from prefect_datasets.core.publish.together import store_together
+from prefect_datasets.core.publish.unchanged import executions_of, same_as_base, with_digests
 from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
@@ -173,9 +173,10 @@ def begin(
 
 
 def _executions_used(version: VersionPlan) -> set[str]:
-    """Return the executions whose objects the version's rows name: `gc` must leave them alone."""
+    """Return the executions whose objects the version may name: `gc` must leave them alone."""
     used: set[str] = set()
     for part in version.parts:
+        used |= executions_of(part.base) if part.base else set()
         for name in ("url", "package"):
             keys_used = part.rows[name].drop_null()
             folders = pc.replace_substring_regex(keys_used, r"^[^/]*/([^/]*).*$", r"\1")
@@ -190,11 +191,14 @@ def publish_part(part: PartPlan, *, store: Store, progress: Progress = _QUIET) -
         SourceChangedError: A local file is not what it was when it was listed.
         StoreError: The store failed; what was stored is found by the next attempt.
     """
-    left = _left_whole(part, store)
+    said = f"(dataset version package {part.index + 1}/{part.n_parts})"
+    same = same_as_base(part, store)
+    if same and same.package:
+        progress.note(f"{said} unchanged since {same.package.key.rpartition('/')[2]}")
+    left = same or _left_whole(part, store)
     if left is not None:
         progress.advance(n_files=part.n_files, n_bytes=part.n_bytes)
         return left
-    said = f"(dataset version package {part.index + 1}/{part.n_parts})"
     if part.is_packaged and part.uri:
         name = keys.package_name(part.uri, part.index, part.n_parts)
         size = layout(part.rows["path"], part.rows["size"]).n_bytes

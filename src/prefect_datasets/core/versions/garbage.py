@@ -1,10 +1,10 @@
 """Find and delete what no version reaches.
 
 Reached is: every object that a commit record or one of its tables names (of versions deleted within
-the grace period too), packages made for a version afterwards, and what datum aliases name, with
-the tables that lead to it. Outputs that are in no version are kept like any run's outputs, unless
-the caller names an age for them. Left alone is everything of an execution that was active within
-the grace period, and of the executions whose objects it may use.
+the grace period too), where a version came from, packages made for it afterwards, and what datum
+aliases name, with the tables that lead to it. Outputs that are in no version are kept like any
+run's outputs, unless the caller names an age for them. Left alone is everything of an execution
+that was active within the grace period, and of the executions whose objects it may use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.format import keys, parts
-from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.format.record import Part, VersionRecord
 from prefect_datasets.core.format.tables import read_table
 from prefect_datasets.core.uri import DatumUri
 from prefect_datasets.core.versions import records
@@ -74,7 +74,7 @@ def plan_garbage(
     by_execution = groupby(sorted(store.list(keys.OUTPUTS), key=lambda i: i.key), _execution)
     for execution, objects in by_execution:
         infos = list(objects)
-        garbage = _unreached(execution, infos, reached)
+        garbage = unreached(execution, infos, reached)
         is_young = execution in used or max(i.modified for i in infos) > now - grace_seconds
         if is_young:
             young += len(garbage)
@@ -93,12 +93,45 @@ def collect(store: Store, garbage: Garbage, *, grace_seconds: float = GRACE_SECO
 
 
 def _reached(store: Store, oldest: float) -> Iterator[str]:
+    yield from reached_by(store, _versions(store, oldest))
+    yield from reached_by_data(store)
+
+
+def _versions(store: Store, oldest: float) -> Iterator[VersionRecord]:
     for dataset in store.list_folders(keys.DATASETS):
-        for record in records.list_versions(store, dataset).all_or_raise():
-            yield from _keys_of(store, record)
+        yield from records.list_versions(store, dataset).all_or_raise()
         # A publish that has read a base goes on when the base is deleted.
-        for record in records.list_deleted(store, dataset, since=oldest):
-            yield from _keys_of(store, record)
+        yield from records.list_deleted(store, dataset, since=oldest)
+
+
+def reached_by(store: Store, versions: Iterable[VersionRecord]) -> Iterator[str]:
+    """Yield the keys that versions reach; a table that several have is read once.
+
+    Raises:
+        DatasetError: A table can't be read.
+    """
+    tables: set[str] = set()
+    for record in versions:
+        yield keys.execution_key(record.execution)
+        later = records.read_packages(store, record)
+        made = (*record.packages, *(later.packages if later else ()))
+        yield from (package.key for package in made)
+        for part in record.parts:
+            if part.table not in tables:
+                tables.add(part.table)
+                yield from _reached_by_part(store, part)
+
+
+def _reached_by_part(store: Store, part: Part) -> Iterator[str]:
+    yield part.table
+    # As it is stored: files may lie in other objects than their part's package.
+    rows = parts.read_stored(store, part)
+    for name in ("url", "package"):
+        yield from (key for key in rows[name].unique().to_pylist() if key is not None)
+
+
+def reached_by_data(store: Store) -> Iterator[str]:
+    """Yield the keys that datum aliases reach."""
     for info in store.list(keys.DATUMS):
         alias = info.key.removeprefix(f"{keys.DATUMS}@").removesuffix(".json")
         try:
@@ -120,17 +153,6 @@ def _loose(store: Store, since: float) -> Iterator[str]:
             yield from rows["url"].drop_null().to_pylist()
 
 
-def _keys_of(store: Store, record: VersionRecord) -> Iterator[str]:
-    later = records.read_packages(store, record)
-    yield from (package.key for package in (*record.packages, *(later.packages if later else ())))
-    for part in record.parts:
-        yield part.table
-        # As it is stored: files may lie in other objects than their part's package.
-        rows = parts.read_stored(store, part)
-        for name in ("url", "package"):
-            yield from (key for key in rows[name].unique().to_pylist() if key is not None)
-
-
 def _attempts(store: Store) -> Iterator[tuple[ObjectInfo, str, list[str]]]:
     """Yield the open attempts: the object, its execution, the executions whose objects it uses."""
     for info in store.list(keys.DATASETS):
@@ -150,11 +172,20 @@ def _execution(info: ObjectInfo) -> str:
     return info.key.split("/")[1]
 
 
-def _unreached(
-    execution: str, infos: list[ObjectInfo], reached: frozenset[int]
-) -> list[ObjectInfo]:
-    """Return an execution's objects that nothing reaches; its record and log go with the last."""
-    own = (keys.execution_key(execution), keys.log_key(execution))
+def unreached(execution: str, infos: list[ObjectInfo], reached: frozenset[int]) -> list[ObjectInfo]:
+    """Return an execution's objects that nothing reaches; its record and log go with the last.
+
+    Args:
+        execution: The execution.
+        infos: All of its objects.
+        reached: Hashes of the keys that are reached.
+    """
+    own = own_keys(execution)
     dead = [info for info in infos if info.key not in own and hash(info.key) not in reached]
     is_all_dead = len(dead) == sum(info.key not in own for info in infos)
-    return infos if is_all_dead else dead
+    return infos if is_all_dead and hash(own[0]) not in reached else dead
+
+
+def own_keys(execution: str) -> tuple[str, str]:
+    """Return the keys of an execution's record and of its log."""
+    return keys.execution_key(execution), keys.log_key(execution)

@@ -24,9 +24,9 @@ from pydantic import Field
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.flows.step import runner
 from prefect_datasets.tasks import artifacts, step_summary
+from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.run import Run, current_run
 from prefect_datasets.tasks.step_log import RunStepLog
-from prefect_datasets.tasks.summary import announce
 from prefect_datasets.valohai.errors import StepCancelledError
 from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.pipeline.host import Answer, Question, Work

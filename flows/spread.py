@@ -1,5 +1,6 @@
 """Spread the work of a plan over the task runs of a flow; where there is no flow, do it here."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,11 +40,12 @@ def publish_plan(plan: Plan, block: DatasetStore) -> list[DatasetVersion]:
         done: list[Part] = []
         committed: list[DatasetVersion] = []
         for version in plan.versions:
+            began = time.time()
             # Files that an earlier version of this plan stored are not stored twice.
             planned = engine.reuse(version, done, store=store)
             parts = _store_parts(planned.parts, block, progress)
             done.extend(parts)
-            committed.append(_commit(planned, parts, block))
+            committed.append(_commit(planned, parts, block, began))
         loose = _store_parts(plan.loose, block, progress)
         engine.commit_loose(plan, loose, store=store)
     return committed
@@ -51,9 +53,10 @@ def publish_plan(plan: Plan, block: DatasetStore) -> list[DatasetVersion]:
 
 def publish_version(version: VersionPlan, block: DatasetStore) -> DatasetVersion:
     """Publish one version whose plan needs no beginning, such as packages made later."""
+    began = time.time()
     with progress_of_task() as progress:
         progress.start("publishing", n_files=version.n_files, n_bytes=version.n_bytes)
-        return _commit(version, _store_parts(version.parts, block, progress), block)
+        return _commit(version, _store_parts(version.parts, block, progress), block, began)
 
 
 def _start(plan: Plan, progress: Progress) -> None:
@@ -62,10 +65,12 @@ def _start(plan: Plan, progress: Progress) -> None:
     progress.start("publishing", n_files=n_files, n_bytes=n_bytes)
 
 
-def _commit(version: VersionPlan, parts: Sequence[Part], block: DatasetStore) -> DatasetVersion:
+def _commit(
+    version: VersionPlan, parts: Sequence[Part], block: DatasetStore, began: float
+) -> DatasetVersion:
     if _can_submit():
-        return commit_version(unseen(version), unseen(parts), store=block)
-    return commit_version.fn(version, parts, store=block)
+        return commit_version(unseen(version), unseen(parts), store=block, began=began)
+    return commit_version.fn(version, parts, store=block, began=began)
 
 
 def _store_parts(parts: Sequence[PartPlan], block: DatasetStore, progress: Progress) -> list[Part]:

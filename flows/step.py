@@ -14,10 +14,10 @@ from prefect_datasets.core.store_spec import identity
 from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
 from prefect_datasets.settings import Settings
 from prefect_datasets.tasks import step_summary
+from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.pins import pinned
 from prefect_datasets.tasks.run import Run, current_run
 from prefect_datasets.tasks.step_log import RunStepLog
-from prefect_datasets.tasks.summary import announce
 from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.plan import Outcome, StepPlan

@@ -3,22 +3,32 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.events import emit_event
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from prefect_datasets.tasks.limits import (
+    MOST_DESCRIPTION_CHARACTERS,
+    MOST_RELATED,
+    Cell,
+    cut_markdown,
+    cut_payload,
+    cut_rows,
+    cut_text,
+)
 from prefect_datasets.tasks.run import Logger, Run
 
-Cell = str | int | float
 T = TypeVar("T")
 
 
-# The client tries again for a minute where nothing answers. Once is enough: for some time after
-# that, nothing is shown.
+# The client would try again for a minute where nothing answers. A quarter of that outlasts a server
+# that starts anew; for some time after that, nothing is shown.
+_IMPATIENT: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 3}
 _SECONDS_OF_SILENCE = 60.0
 _silent_until = 0.0
 
@@ -49,15 +59,18 @@ def unless_the_api_is_gone(logger: Logger, what: str, ask: Callable[[], T]) -> T
 
 def create_markdown(run: Run, *, key: str, markdown: str, description: str) -> None:
     """Leave a Markdown artifact."""
-    artifact = _described(run, "markdown", key, markdown, description)
+    artifact = _described(run, "markdown", key, cut_markdown(markdown), description)
     unless_the_api_is_gone(run.logger, f"No summary {key!r}", lambda: _create(artifact))
 
 
 def create_table(
     run: Run, *, key: str, rows: Sequence[Mapping[str, Cell]], description: str
 ) -> None:
-    """Leave a table artifact of few rows."""
-    artifact = _described(run, "table", key, [dict(row) for row in rows], description)
+    """Leave a table artifact of few rows; where they are too many, the description says so."""
+    kept = cut_rows(rows)
+    if len(kept) < len(rows):
+        description = f"{description} (the first {len(kept):,} of {len(rows):,} rows)"
+    artifact = _described(run, "table", key, kept, description)
     unless_the_api_is_gone(run.logger, f"No table {key!r}", lambda: _create(artifact))
 
 
@@ -83,6 +96,7 @@ def emit(
     payload: Mapping[str, object],
     event_id: UUID,
     related: Sequence[tuple[str, str]] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> None:
     """Emit an event about `resource`; the run, its flow and its deployment become related to it.
 
@@ -94,20 +108,24 @@ def emit(
         payload: What is worth knowing about it.
         event_id: The same for the same happening, so that telling it twice tells it once.
         related: What else it is about: role and id of each.
+        labels: What else is said of the resource.
     """
-    labels = {"prefect.resource.id": resource, "prefect.resource.name": name}
-    others = [{"prefect.resource.role": role, "prefect.resource.id": id_} for role, id_ in related]
+    about = {"prefect.resource.id": resource, "prefect.resource.name": name, **(labels or {})}
+    others = [
+        {"prefect.resource.role": role, "prefect.resource.id": id_}
+        for role, id_ in related[:MOST_RELATED]
+    ]
     unless_the_api_is_gone(
         run.logger,
         f"No event {event!r}",
         lambda: emit_event(
-            event=event, resource=labels, related=others, payload=dict(payload), id=event_id
+            event=event, resource=about, related=others, payload=cut_payload(payload), id=event_id
         ),
     )
 
 
 def _create(artifact: ArtifactCreate) -> None:
-    with get_client(sync_client=True) as client:
+    with temporary_settings(_IMPATIENT), get_client(sync_client=True) as client:
         client.create_artifact(artifact)
 
 
@@ -117,7 +135,7 @@ def _described(
     return ArtifactCreate(
         type=kind,
         key=key,
-        description=description,
+        description=cut_text(description, MOST_DESCRIPTION_CHARACTERS),
         data=json.dumps(data) if kind == "table" else data,  # as Prefect stores tables
         flow_run_id=run.flow_run_id,
         task_run_id=run.task_run_id,

@@ -1,5 +1,6 @@
 """The task that makes a version exist."""
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,16 +14,20 @@ from prefect_datasets.core.store import Store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions.aliases import read_alias
 from prefect_datasets.core.versions.catalog import DatasetVersion
+from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.events import announce_alias
 from prefect_datasets.tasks.policy import RETRIED
 from prefect_datasets.tasks.progress import progress_of_task
 from prefect_datasets.tasks.run import current_run, run_count
-from prefect_datasets.tasks.summary import announce
 
 
 @task(task_run_name="commit {version.uri}", **RETRIED)
 def commit_version(
-    version: VersionPlan, parts: Sequence[Part], *, store: DatasetStore
+    version: VersionPlan,
+    parts: Sequence[Part],
+    *,
+    store: DatasetStore,
+    began: float | None = None,
 ) -> DatasetVersion:
     """Write the commit record of a version whose parts are stored, then tell Prefect about it.
 
@@ -30,6 +35,7 @@ def commit_version(
         version: What was planned; wrap it in `policy.unseen`.
         parts: Its parts, in order; wrap them too.
         store: Where they are.
+        began: When the work on the version began, in seconds since the epoch.
     """
     run, opened, aliases = current_run(), store.open(), version.declaration.aliases
     before = _targets(opened, version.uri, aliases) if run is not None else {}
@@ -37,7 +43,8 @@ def commit_version(
         record = commit(version, parts, store=opened, progress=progress)
     # A run that is tried again may have committed before, and died before it told.
     if run is not None and (version.existing is None or version.parts or run_count() > 1):
-        announce(run, record, store=store, aliases=aliases)
+        seconds = None if began is None else time.time() - began
+        announce(run, record, store=store, aliases=aliases, seconds=seconds)
     for alias, previous in before.items():
         announce_alias(record.uri, alias, previous=previous)
     return DatasetVersion.from_record(record)

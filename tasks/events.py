@@ -4,15 +4,18 @@ All are emitted from a run only, never twice for one happening, and none can mak
 `docs/events.md` says what each carries.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions.deletion import Deletion
 from prefect_datasets.core.versions.verify import Report
 from prefect_datasets.tasks import artifacts
+from prefect_datasets.tasks.links import artifact_key, artifact_page
 from prefect_datasets.tasks.run import Run, current_run
 
 CREATED = "prefect-datasets.version.created"
@@ -20,8 +23,13 @@ DELETED = "prefect-datasets.version.deleted"
 VERIFICATION_FAILED = "prefect-datasets.verification.failed"
 ALIAS_MOVED = "prefect-datasets.alias.moved"
 
-# An event of more than 1.5 MB is refused, and one with more than 100 related resources, those that
-# Prefect adds among them.
+# What Prefect's own `@materialize` emits. These events are emitted without it, because which
+# version a task makes, and of what, is known when it is done.
+_MATERIALIZED = "prefect.asset.materialization.succeeded"
+_REFERENCED = "prefect.asset.referenced"
+_TOOL = "prefect-datasets"
+_ASSET_KEY = re.compile(r"dataset://[A-Za-z0-9._/-]+")
+
 _MOST_NAMED = 50
 _MOST_CHARACTERS = 500
 
@@ -129,6 +137,46 @@ def announce_version(run: Run, record: VersionRecord, *, aliases: Sequence[str] 
     )
 
 
+def announce_asset(run: Run, record: VersionRecord, *, upstream: Sequence[str] = ()) -> None:
+    """Tell Prefect that the version, as an asset, was made of others.
+
+    Args:
+        run: The run that made it.
+        record: The version.
+        upstream: Its parent, and the inputs of the run; those that are no versions are left out.
+    """
+    sources = list(dict.fromkeys(uri for uri in upstream if _ASSET_KEY.fullmatch(uri)))
+    for source in sources[:_MOST_NAMED]:
+        refer(run, DatasetUri.parse(source))
+    labels = {
+        "prefect.asset.description": f"{record.n_files:,} files, {format_bytes(record.n_bytes)}, "
+        f"{count(len(record.packages), 'package')}, digest {record.digest}"
+    }
+    if page := artifact_page(artifact_key(record.uri.dataset)):
+        labels["prefect.asset.url"] = page
+    _emit(
+        run,
+        _MATERIALIZED,
+        resource=record.uri,
+        payload=describe(record),
+        related={"asset-materialized-by": [_TOOL], "asset": sources},
+        happening=record.attempt,
+        labels=labels,
+    )
+
+
+def refer(run: Run, uri: DatasetUri) -> None:
+    """Tell that the run reads a version, as an asset; once for a run."""
+    _emit(
+        run,
+        _REFERENCED,
+        resource=uri,
+        payload={},
+        related={},
+        happening=f"{run.flow_run_id or run.task_run_id} {uri}",
+    )
+
+
 def describe(record: VersionRecord) -> dict[str, object]:
     """Return what an automation may want to know about a version."""
     return {
@@ -152,6 +200,7 @@ def _emit(
     payload: Mapping[str, object],
     related: Mapping[str, Sequence[str]],
     happening: str,
+    labels: Mapping[str, str] | None = None,
 ) -> None:
     artifacts.emit(
         run,
@@ -161,6 +210,7 @@ def _emit(
         payload=payload,
         related=[(role, each) for role, ids in related.items() for each in ids[:_MOST_NAMED]],
         event_id=_id(event, happening),
+        labels=labels,
     )
 
 

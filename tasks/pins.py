@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import (
 from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.tasks import artifacts
+from prefect_datasets.tasks.limits import Cell
 from prefect_datasets.tasks.run import Run, run_count
 
 KEY = "resolved-inputs"
@@ -54,7 +55,7 @@ class Answer:
     n_bytes: int
     n_fetched_bytes: int
 
-    def row(self) -> dict[str, artifacts.Cell]:
+    def row(self) -> dict[str, Cell]:
         """Return the answer as people read it."""
         return {
             "input": self.name,

@@ -7,6 +7,8 @@ from typing import Any
 
 from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.tasks import artifacts
+from prefect_datasets.tasks.limits import Cell
+from prefect_datasets.tasks.markdown import escaped, table
 from prefect_datasets.tasks.run import Run
 from prefect_datasets.valohai.plan import Outcome, StepPlan
 
@@ -31,7 +33,7 @@ def show(run: Run, plan: StepPlan, outcome: Outcome) -> None:
         )
 
 
-def series_rows(series: Mapping[str, Sequence[Any]]) -> list[dict[str, artifacts.Cell]]:
+def series_rows(series: Mapping[str, Sequence[Any]]) -> list[dict[str, Cell]]:
     """Return the values of the longest series side by side, the newest of them in the last row."""
     longest = sorted(series, key=lambda name: -len(series[name]))[:_MOST_COLUMNS]
     if not longest:
@@ -44,7 +46,7 @@ def series_rows(series: Mapping[str, Sequence[Any]]) -> list[dict[str, artifacts
     ]
 
 
-def _cell(values: Sequence[Any], from_the_end: int) -> artifacts.Cell:
+def _cell(values: Sequence[Any], from_the_end: int) -> Cell:
     if len(values) < -from_the_end:
         return ""
     value = values[from_the_end]
@@ -117,9 +119,4 @@ def _section(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_escaped(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return table(head, [[escaped(cell) for cell in row] for row in rows])

@@ -1,87 +1,182 @@
-"""What a run shows of a version it made: a summary, a table of its packages, an event."""
+"""A committed version in Markdown, and its packages as rows: what a run shows of it."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prefect_datasets.blocks.choice import DEFAULT_BLOCK, block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.columns import Int64s
 from prefect_datasets.core.format.record import Part, VersionRecord
 from prefect_datasets.core.progress import format_bytes
-from prefect_datasets.tasks import artifacts
-from prefect_datasets.tasks.events import announce_version
-from prefect_datasets.tasks.run import Run
+from prefect_datasets.core.store import Store
+from prefect_datasets.core.versions.changes import Amount, Changes
+from prefect_datasets.tasks import pictures, savings
+from prefect_datasets.tasks.limits import Cell, cut_text
+from prefect_datasets.tasks.links import artifact_key, run_page, web_page
+from prefect_datasets.tasks.markdown import code, plain, section, table
+
+__all__ = ["Story", "artifact_key", "package_rows", "summary"]
 
 # A part has about a GiB, so this is a lot; a page with thousands of rows takes seconds to open.
 _MOST_ROWS = 1_000
 _MOST_MARKDOWN_ROWS = 50
+_MOST_URIS = 20
 
 
-def announce(
-    run: Run, record: VersionRecord, *, store: DatasetStore, aliases: Sequence[str] = ()
-) -> None:
-    """Show a committed version in the Prefect UI and emit its event. Never fails the run.
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How a version came about, as far as it is known.
 
-    Args:
-        run: The run that committed it.
-        record: The version.
-        store: Where it is.
+    Attributes:
         aliases: Names that were moved to it.
+        seconds: How long the run worked on it.
+        inputs: What the run that made it read: name -> URIs.
+        flow_run: Id of that run.
+        sizes: Size of each file.
+        changes: What differs from its parent.
     """
-    key = artifact_key(record.uri.dataset)
-    description = f"{record.uri}: {record.n_files:,} files, {format_bytes(record.n_bytes)}"
-    markdown = summary(record, store=store)
-    artifacts.create_markdown(run, key=key, markdown=markdown, description=description)
-    if record.packages:
-        artifacts.create_table(
-            run, key=f"{key}-packages", rows=package_rows(record), description=description
-        )
-    announce_version(run, record, aliases=aliases)
+
+    aliases: Sequence[str] = ()
+    seconds: float | None = None
+    inputs: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    flow_run: str = ""
+    sizes: Int64s | None = None
+    changes: Changes | None = None
 
 
-def artifact_key(dataset: str) -> str:
-    """Return the key of a dataset's summaries, so that they form one history.
-
-    Prefect allows lower case letters, digits and dashes only; names that become the same that way
-    are told apart by nothing but the text.
-    """
-    return "dataset-" + re.sub(r"[^a-z0-9]+", "-", dataset).strip("-")
-
-
-def package_rows(record: VersionRecord) -> list[dict[str, artifacts.Cell]]:
-    """Return the packages as rows, one per package."""
-    return [_package_row(number, part) for number, part in _packaged(record)[:_MOST_ROWS]]
-
-
-def summary(record: VersionRecord, *, store: DatasetStore) -> str:
+def summary(record: VersionRecord, story: Story, *, store: DatasetStore) -> str:
     """Describe a version in Markdown."""
-    facts = [
-        ("Version", f"`{record.uri}`"),
-        ("Files", f"{record.n_files:,}"),
-        ("Size", format_bytes(record.n_bytes)),
-        ("Packages", f"{len(record.packages):,}" if record.packages else "none"),
-        ("Made from", f"`{record.parent}`" if record.parent else "nothing: all files are its own"),
-        ("Digest", f"`{record.digest}`"),
-        ("Committed", record.created),
-        ("Store", f"`{store.open().url}`"),
-    ]
+    opened = store.open()
     sections = [
         f"# {record.uri.dataset} {record.uri.version}",
-        _table(["", ""], facts),
-        _packages_section(record),
+        table(["", ""], _facts(record, story, opened)),
+        _changes_section(record, story),
+        _savings_section(record, story),
+        _sizes_section(story),
+        _packages_section(record, opened),
+        _lineage_section(record, story),
         _use_section(record, store),
     ]
     return "\n\n".join(section for section in sections if section)
 
 
-def _packages_section(record: VersionRecord) -> str:
+def package_rows(record: VersionRecord, store: Store) -> list[dict[str, Cell]]:
+    """Return the packages as rows, one per package."""
+    return [_package_row(number, part, store) for number, part in _packaged(record)[:_MOST_ROWS]]
+
+
+def _facts(record: VersionRecord, story: Story, store: Store) -> list[tuple[str, str]]:
+    packed = sum(package.n_bytes for package in record.packages)
+    packages = f"{len(record.packages):,}, {format_bytes(packed)}" if record.packages else "none"
+    facts = [
+        ("Version", code(str(record.uri))),
+        ("Files", f"{record.n_files:,}"),
+        ("Size", format_bytes(record.n_bytes)),
+        ("Packages", packages),
+        ("Made from", code(record.parent) if record.parent else "nothing: all files are its own"),
+        ("Digest", code(record.digest)),
+        ("Committed", record.created),
+        ("Store", code(store.url)),
+    ]
+    if story.aliases:
+        facts.insert(1, ("Aliases", ", ".join(code(alias) for alias in story.aliases)))
+    if story.seconds is not None:
+        rate = format_bytes(round(record.n_bytes / max(story.seconds, 1e-3)))
+        facts.insert(-1, ("Took", f"{story.seconds:,.1f} s, {rate}/s"))
+    return facts
+
+
+def _changes_section(record: VersionRecord, story: Story) -> str:
+    changed = story.changes
+    if changed is None:
+        return ""
+    amounts = {
+        "same": changed.same,
+        "changed": changed.changed,
+        "added": changed.added,
+        "removed": changed.removed,
+    }
+    rows = [(name, *_amount(amount)) for name, amount in amounts.items()]
+    said = ", ".join(f"{amount.n_files:,} {name}" for name, amount in amounts.items())
+    drawn = pictures.draw_changes(changed, old=record.parent, new=str(record.uri))
+    return section(
+        "What changed",
+        pictures.markdown(drawn, says=f"Files: {said}"),
+        table(["files", "number", "size"], rows),
+        f"Compared with {code(record.parent)}. New contents: {format_bytes(changed.n_new_bytes)}.",
+    )
+
+
+def _savings_section(record: VersionRecord, story: Story) -> str:
+    single = savings.one_by_one(record)
+    ways = [("one by one", single)]
+    if record.packages:
+        ways.append(("by its packages", savings.by_packages(record)))
+    if story.changes is not None:
+        ways.append(("with its parent in the cache", savings.after_parent(record, story.changes)))
+    if len(ways) == 1:
+        return ""
+    rows = [
+        (way, f"{fetch.requests:,}", format_bytes(fetch.n_bytes), _seconds(fetch.seconds))
+        for way, fetch in ways
+    ]
+    best = min((fetch for _, fetch in ways[1:]), key=lambda fetch: fetch.seconds)
+    fewer = f"{max(single.requests - best.requests, 0):,} requests"
+    less = f"{format_bytes(max(single.n_bytes - best.n_bytes, 0))}"
+    saved = f"Saves whoever fetches it {fewer} and {less}. "
+    return section(
+        "What it saves",
+        table(["fetching its files", "requests", "bytes", "time"], rows),
+        saved + savings.ASSUMED,
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def _sizes_section(story: Story) -> str:
+    if story.sizes is None or not len(story.sizes):
+        return ""
+    drawn = pictures.draw_sizes(story.sizes)
+    least, most = format_bytes(int(story.sizes.min())), format_bytes(int(story.sizes.max()))
+    says = f"{len(story.sizes):,} files from {least} to {most}"
+    return section("Sizes of its files", pictures.markdown(drawn, says=says), says + ".")
+
+
+def _packages_section(record: VersionRecord, store: Store) -> str:
     packaged = _packaged(record)
     if not packaged:
         return ""
-    rows = [_package_row(number, part) for number, part in packaged[:_MOST_MARKDOWN_ROWS]]
-    cells = [[str(cell) for cell in row.values()] for row in rows]
-    more = len(packaged) - len(rows)
-    end = f"\n\n… and {more:,} more, in the table of packages." if more else ""
-    return "## Packages\n\n" + _table(list(rows[0]), cells) + end
+    shown = packaged[:_MOST_MARKDOWN_ROWS]
+    rows = [
+        (
+            _linked(f"{number}: {_name(part)}", web_page(store, part.package.key)),
+            f"{part.n_files:,}",
+            format_bytes(part.package.n_bytes),
+            plain(cut_text(part.first, 80)),
+            code(part.digest),
+            code(part.table_sha256),
+        )
+        for number, part in shown
+        if part.package
+    ]
+    head = ["package", "files", "size", "first file", "digest of its files", "SHA-256 of its table"]
+    more = len(packaged) - len(shown)
+    end = f"… and {more:,} more, in the table of packages." if more else ""
+    return section("Packages", table(head, rows), end)
+
+
+def _lineage_section(record: VersionRecord, story: Story) -> str:
+    rows = [("parent", code(record.parent))] if record.parent else []
+    rows += [
+        (f"input {plain(name)}", code(uri)) for name, uris in story.inputs.items() for uri in uris
+    ]
+    more = len(rows) - _MOST_URIS
+    shown = rows[:_MOST_URIS] + ([("", f"… and {more:,} more")] if more > 0 else [])
+    if story.flow_run:
+        shown.append(("run", _linked(story.flow_run, run_page(story.flow_run))))
+    return section("Where it comes from", table(["", ""], shown) if shown else "")
 
 
 def _use_section(record: VersionRecord, store: DatasetStore) -> str:
@@ -104,24 +199,29 @@ def _packaged(record: VersionRecord) -> list[tuple[int, Part]]:
     return [(number, part) for number, part in enumerate(record.parts, 1) if part.package]
 
 
-def _package_row(number: int, part: Part) -> dict[str, artifacts.Cell]:
-    assert part.package is not None
+def _package_row(number: int, part: Part, store: Store) -> dict[str, Cell]:
+    assert part.package is not None, "only packaged parts are shown"
     return {
-        "package": f"{number}: {part.package.key.rpartition('/')[2]}",
+        "package": f"{number}: {_name(part)}",
         "files": part.n_files,
         "size": format_bytes(part.package.n_bytes),
-        "first file": part.first,
-        "last file": part.last,
+        "first file": cut_text(part.first, 200),
+        "last file": cut_text(part.last, 200),
         "datum": part.package.datum,
         "digest of its files": part.digest,
+        "SHA-256 of its table": part.table_sha256,
+        "address": store.url_of(part.package.key),
     }
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _name(part: Part) -> str:
+    assert part.package is not None, "only packaged parts are shown"
+    return part.package.key.rpartition("/")[2]
 
 
-def _cell(text: str) -> str:
-    """Keep a file's name from ending the cell or the line it stands in."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+def _amount(amount: Amount) -> tuple[str, str]:
+    return f"{amount.n_files:,}", format_bytes(amount.n_bytes)
+
+
+def _linked(text: str, address: str) -> str:
+    return f"[{plain(text)}]({address})" if address else plain(text)

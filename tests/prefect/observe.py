@@ -72,3 +72,8 @@ def events(resource: str) -> list[dict[str, Any]]:
     with get_client(sync_client=True) as client:
         answer = client.request("POST", "/events/filter", json=body)
     return answer.json()["events"]
+
+
+def told(resource: str, event: str) -> list[dict[str, Any]]:
+    """Return the events of a name about a resource, once there is one."""
+    return eventually(lambda: [each for each in events(resource) if each["event"] == event])

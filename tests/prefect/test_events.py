@@ -50,10 +50,7 @@ def files(tmp_path: Path) -> Path:
 
 def told(resource: str, event: str) -> list[dict[str, Any]]:
     """Return the events of a kind about a resource, once there is one."""
-    name = f"prefect-datasets.{event}"
-    return observe.eventually(
-        lambda: [each for each in observe.events(resource) if each["event"] == name]
-    )
+    return observe.told(resource, f"prefect-datasets.{event}")
 
 
 def publish(block: DatasetStore, files: Path, dataset: str, version: str, **options: Any) -> None:

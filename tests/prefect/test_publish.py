@@ -127,8 +127,7 @@ def test_the_ui_shows_a_summary_and_a_table_of_packages(store: str) -> None:
 
 def test_an_event_tells_of_the_version(store: str) -> None:
     _, (version,) = prepare("told", store)
-    (event,) = observe.eventually(lambda: observe.events("dataset://my-images/told"))
-    assert event["event"] == "prefect-datasets.version.created"
+    (event,) = observe.told("dataset://my-images/told", "prefect-datasets.version.created")
     assert event["payload"]["uri"] == version.uri
     assert event["payload"]["files"] == 4
 

@@ -1,7 +1,7 @@
 """Publish dataset versions: `publish_outputs` in code, `publish_directory` as a deployment."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,16 +13,24 @@ from prefect_datasets.core.metadata.declarations import VersionDeclaration, pars
 from prefect_datasets.core.publish import publish as engine
 from prefect_datasets.core.uri import DatasetUri, check_new_version_name
 from prefect_datasets.core.versions.catalog import DatasetVersion
+from prefect_datasets.flows.forms import (
+    AliasName,
+    NewVersionName,
+    OptionalDatasetName,
+    OptionalVersionUri,
+    described,
+    titled,
+)
 from prefect_datasets.flows.spread import publish_plan
 from prefect_datasets.flows.templates import fill
 
-_PACKAGING: dict[str, bool | Literal["auto"] | None] = {
+PACKAGING: dict[str, bool | Literal["auto"] | None] = {
     "store": None,
     "on": True,
     "off": False,
     "auto": "auto",
 }
-_SWITCH = {"store": None, "on": True, "off": False}
+SWITCH = {"store": None, "on": True, "off": False}
 
 
 def publish_outputs(
@@ -70,7 +78,7 @@ class PublishOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    base: str = Field(
+    base: OptionalVersionUri = Field(
         default="",
         title="Made from",
         description="A version or alias whose files the new one inherits: dataset://NAME/VERSION.",
@@ -80,8 +88,8 @@ class PublishOptions(BaseModel):
         title="Leave out",
         description="Paths or patterns of inherited files that the new version does not have.",
     )
-    aliases: list[str] = Field(
-        default_factory=list[str],
+    aliases: list[AliasName] = Field(
+        default_factory=list[AliasName],
         title="Aliases",
         description="Names in the dataset to move to the new version when it is there.",
     )
@@ -97,22 +105,26 @@ class PublishOptions(BaseModel):
     )
 
 
+@described
 @flow(name="publish-directory", flow_run_name="publish {directory}")
 def publish_directory(
-    store: DatasetStore,
-    directory: str,
-    dataset: str = "",
-    version: str = "{scheduled:%Y-%m-%d}",
-    options: PublishOptions = PublishOptions(),  # noqa: B008 - frozen
+    store: Annotated[DatasetStore, titled("Store")],
+    directory: Annotated[str, titled("Directory", min_length=1)],
+    dataset: Annotated[OptionalDatasetName, titled("Dataset")] = "",
+    version: Annotated[NewVersionName, titled("Version")] = "{scheduled:%Y-%m-%d}",
+    options: Annotated[PublishOptions, titled("More")] = PublishOptions(),  # noqa: B008 - frozen
 ) -> list[DatasetVersion]:
     """Publish a directory of the machine that runs this as a dataset version.
 
     Args:
         store: Where to publish.
         directory: The directory; all its files become members of the version.
-        dataset: Name of the dataset. Empty: the metadata in the directory says which versions to
-            make, and the version and the options but packaging are not used.
-        version: Name of the version. {scheduled:%Y-%m-%d} is the day the run was due.
+        dataset: Name of the dataset: lower case letters, digits, dots, underscores, dashes. Empty:
+            the metadata in the directory says which versions to make, and the version and the
+            options but packaging are not used.
+        version: Name of the version: letters, digits, dots, underscores, dashes.
+            {scheduled:%Y-%m-%d} is the day the run was due, in UTC;
+            {scheduled@Europe/Berlin:%Y-%m-%d} the day on a clock in Berlin.
         options: What else can be said of the version.
     """
     plan = engine.plan_directory(
@@ -120,8 +132,8 @@ def publish_directory(
         store=store.open(),
         to=[_declaration(dataset, version, options)] if dataset else None,
         policy=store.policy(
-            packaging=_PACKAGING[options.packaging],
-            individual_files=_SWITCH[options.individual_files],
+            packaging=PACKAGING[options.packaging],
+            individual_files=SWITCH[options.individual_files],
         ),
     )
     if not plan.versions:
@@ -140,5 +152,5 @@ def _declaration(dataset: str, version: str, options: PublishOptions) -> Version
         uri=uri,
         base=parse_base(fill(options.base), uri) if options.base else None,
         exclude=tuple(options.exclude),
-        aliases=tuple(options.aliases),
+        aliases=tuple(fill(alias) for alias in options.aliases),
     )

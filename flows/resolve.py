@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
 
@@ -13,6 +14,7 @@ from prefect_datasets.core.resolve.inputs import LinkMode, ResolvedInput
 from prefect_datasets.core.resolve.layout import KeepDirectories
 from prefect_datasets.core.store_spec import identity
 from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
+from prefect_datasets.flows.forms import VersionUri, described, titled
 from prefect_datasets.flows.templates import fill
 from prefect_datasets.tasks.pins import Answer, keep, pinned
 from prefect_datasets.tasks.resolve import resolve_input
@@ -77,16 +79,19 @@ def resolve_inputs(
     return folders
 
 
+@described
 @flow(name="warm-cache", flow_run_name="warm the cache")
 def warm_cache(
-    store: DatasetStore, uris: list[str], include: list[str] | None = None
+    store: Annotated[DatasetStore, titled("Store")],
+    uris: Annotated[list[VersionUri], titled("Versions", min_length=1)],
+    include: Annotated[list[str], titled("Only these files")] = [],  # noqa: B006 - nobody changes it
 ) -> dict[str, str]:
     """Fetch dataset versions into the cache of the machine that runs this.
 
     Args:
         store: Where the versions are; its settings name the cache.
         uris: Versions or aliases, dataset://NAME/VERSION.
-        include: Patterns of the files that are wanted. Empty: all files.
+        include: Patterns of the files that are wanted, such as cats/*.jpg. Empty: all files.
     """
     resolved = resolve_inputs({uri: uri for uri in uris}, store=store, include=include)
     return {uri: str(path) for uri, path in resolved.items()}

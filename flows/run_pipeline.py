@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.flows.forms import described, titled
 from prefect_datasets.flows.pipeline_host import FlowHost
 from prefect_datasets.flows.run_step import StepOptions
 from prefect_datasets.flows.templates import fill
@@ -34,6 +35,7 @@ class PipelineOptions(StepOptions):
     )
 
 
+@described
 @flow(
     name="run-pipeline",
     flow_run_name="{pipeline}",
@@ -42,13 +44,13 @@ class PipelineOptions(StepOptions):
     task_runner=cast("Any", ThreadPoolTaskRunner()),
 )
 def run_pipeline(
-    store: DatasetStore,
-    pipeline: str,
-    file: str = "valohai.yaml",
-    parameters: dict[str, Any] = {},  # noqa: B006 - nobody changes it
-    inputs: dict[str, list[str]] = {},  # noqa: B006
-    environment: dict[str, str] = {},  # noqa: B006
-    options: PipelineOptions = PipelineOptions(),  # noqa: B008 - frozen
+    store: Annotated[DatasetStore, titled("Store")],
+    pipeline: Annotated[str, titled("Pipeline", min_length=1)],
+    file: Annotated[str, titled("File", min_length=1)] = "valohai.yaml",
+    parameters: Annotated[dict[str, Any], titled("Parameters")] = {},  # noqa: B006 - not changed
+    inputs: Annotated[dict[str, list[str]], titled("Inputs")] = {},  # noqa: B006
+    environment: Annotated[dict[str, str], titled("Environment")] = {},  # noqa: B006
+    options: Annotated[PipelineOptions, titled("More")] = PipelineOptions(),  # noqa: B008 - frozen
 ) -> PipelineOutcome | State[None]:
     """Run a pipeline of a valohai.yaml on the machine that runs this.
 

@@ -1,12 +1,13 @@
 """Run a step of a `valohai.yaml`: in code, from the command line, or as a deployment."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.flows.forms import described, titled
 from prefect_datasets.flows.step import execute_here
 from prefect_datasets.flows.templates import fill
 from prefect_datasets.valohai import config
@@ -36,15 +37,16 @@ class StepOptions(BaseModel):
     )
 
 
+@described
 @flow(name="run-step", flow_run_name="{step}")
 def run_step(
-    store: DatasetStore,
-    step: str,
-    file: str = "valohai.yaml",
-    parameters: dict[str, Any] = {},  # noqa: B006 - nobody changes it
-    inputs: dict[str, list[str]] = {},  # noqa: B006
-    environment: dict[str, str] = {},  # noqa: B006
-    options: StepOptions = StepOptions(),  # noqa: B008 - frozen
+    store: Annotated[DatasetStore, titled("Store")],
+    step: Annotated[str, titled("Step", min_length=1)],
+    file: Annotated[str, titled("File", min_length=1)] = "valohai.yaml",
+    parameters: Annotated[dict[str, Any], titled("Parameters")] = {},  # noqa: B006 - not changed
+    inputs: Annotated[dict[str, list[str]], titled("Inputs")] = {},  # noqa: B006
+    environment: Annotated[dict[str, str], titled("Environment")] = {},  # noqa: B006
+    options: Annotated[StepOptions, titled("More")] = StepOptions(),  # noqa: B008 - frozen
 ) -> Outcome:
     """Run a step of a valohai.yaml on the machine that runs this.
 

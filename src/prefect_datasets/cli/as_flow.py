@@ -37,13 +37,10 @@ def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
         packaging=chosen.packaging or "store",
         individual_files=chosen.individual_files or "store",
     )
-    versions = publish_directory(
-        block,
-        chosen.directory,
-        dataset=chosen.to.dataset if chosen.to else "",
-        version=chosen.to.version if chosen.to else "",
-        options=options,
-    )
+    named: dict[str, str] = {}
+    if chosen.to:
+        named = {"dataset": chosen.to.dataset, "version": chosen.to.version}
+    versions = publish_directory(block, chosen.directory, options=options, **named)
     return _records(block.open(), versions)
 
 

@@ -1,0 +1,219 @@
+"""The forms of the shipped flows: what they show, and what they refuse before there is a run."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import Flow, flow
+from prefect.client.orchestration import get_client
+from prefect.deployments.runner import DeploymentApplyError
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.utilities.callables import parameter_schema
+from pydantic import TypeAdapter, ValidationError
+
+from prefect_datasets import DatasetStore, flows
+from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.flows import forms
+from prefect_datasets.flows.forms import NewVersionName, parse_size
+
+SHIPPED = (
+    "check_store",
+    "package_version_flow",
+    "prune_cache",
+    "publish_directory",
+    "run_pipeline",
+    "run_step",
+    "verify_version",
+    "warm_cache",
+)
+
+VALID = [
+    "v1",
+    "V_1.2-x",
+    "2026-03-28",
+    "latest2",
+    "{scheduled}",
+    "{scheduled:}",
+    "{scheduled:%F}",
+    "{scheduled:%Y-%m-%dT%H%M}",
+    "{scheduled:%-d}",
+    "x-{scheduled@Europe/Berlin:%Y}",
+    "{scheduled@Etc/GMT+5:%H}.{scheduled:%d}",
+]
+INVALID = [
+    "",
+    "latest",
+    "a b",
+    "a/b",
+    "a..b",
+    "-x",
+    ".x",
+    "größe",
+    "{other}",
+    "{scheduled",
+    "{scheduled:%Y/%m}",
+    "{scheduled:%H:%M}",
+    "{scheduled:%c}",
+    "{scheduled:%z}",
+    "{scheduled:-%Y}",
+    "a.{scheduled:.%Y}",
+    "{scheduled:%Y.}{scheduled:.%Y}",
+    "{scheduled:%Y.}.x",
+    "a version such as v1 or {scheduled:%Y-%m-%d}",
+]
+
+
+def is_accepted(type_: Any, text: str) -> tuple[bool, bool]:
+    """Tell whether the schema takes a text, as the server sees it, and whether Python does."""
+    adapter: TypeAdapter[Any] = TypeAdapter(type_)
+    try:
+        adapter.validate_python(text)
+    except ValidationError:
+        in_python = False
+    else:
+        in_python = True
+    return re.search(adapter.json_schema()["pattern"], text) is not None, in_python
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_parameter_has_a_title_and_a_description(name: str) -> None:
+    schema = parameter_schema(getattr(flows, name)).model_dump()
+    assert schema["properties"]["store"]["$ref"] == "#/definitions/DatasetStore", "a picker"
+    assert "store" in schema["required"]
+    for parameter, shown in schema["properties"].items():
+        assert shown["title"] != parameter
+        assert shown["description"].endswith("."), parameter
+    of_models = [
+        definition
+        for title, definition in schema["definitions"].items()
+        if title not in ("DatasetStore", "SecretDict")
+    ]
+    for definition in of_models:
+        for parameter, shown in definition["properties"].items():
+            assert shown["title"] != parameter
+            assert shown["description"].endswith("."), parameter
+
+
+def test_a_name_imported_from_the_package_is_the_flow() -> None:
+    for name in SHIPPED:
+        assert isinstance(getattr(flows, name), Flow)
+    assert set(flows.__all__) == set(flows._HOMES)
+
+
+@pytest.mark.parametrize("text", VALID)
+def test_names_that_can_be_published_are_accepted(text: str) -> None:
+    assert is_accepted(forms.NewVersionName, text) == (True, True)
+    assert is_accepted(forms.NewVersionUri, f"dataset://x/{text}") == (True, True)
+    assert is_accepted(forms.VersionUri, f"dataset://x/{text}") == (True, True)
+
+
+@pytest.mark.parametrize("text", INVALID)
+def test_names_that_cannot_be_published_are_refused_twice(text: str) -> None:
+    assert is_accepted(forms.NewVersionName, text) == (False, False)
+    assert is_accepted(forms.NewVersionUri, f"dataset://x/{text}")[0] is False
+
+
+@pytest.mark.parametrize(
+    ("type_", "valid", "invalid"),
+    [
+        (forms.VersionUri, "dataset://x/latest", "dataset://X/v1"),
+        (forms.NewVersionUri, "dataset://latest/x", "dataset://x/latest"),
+        (forms.OptionalVersionUri, "", "x/v1"),
+        (forms.DatasetName, "sensors-{scheduled:%Y}", "sensors-{scheduled:%b}"),
+        (forms.OptionalDatasetName, "", "Sensors"),
+        (forms.AliasName, "nightly", "latest"),
+        (forms.OptionalSize, "1.5 GB", "many"),
+        (forms.OptionalSize, "", "-1"),
+    ],
+)
+def test_each_type_has_a_rule_of_its_own(type_: Any, valid: str, invalid: str) -> None:
+    assert is_accepted(type_, valid) == (True, True)
+    assert is_accepted(type_, invalid) == (False, False)
+
+
+def test_a_time_zone_that_there_is_not_is_refused_by_python() -> None:
+    adapter: TypeAdapter[str] = TypeAdapter(forms.NewVersionName)
+    with pytest.raises(ValidationError, match="No such time zone 'Europe/Atlantis'"):
+        adapter.validate_python("{scheduled@Europe/Atlantis}")
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"), [("0", 0), ("500M", 500_000_000), ("1.5 GB", 1_500_000_000), ("7k", 7_000)]
+)
+def test_sizes(text: str, n_bytes: int) -> None:
+    assert parse_size(text) == n_bytes
+    with pytest.raises(InvalidInputError):
+        parse_size(f"{text}?")
+
+
+# -- the same, asked of a server --------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> dict[str, Any]:
+    """A saved block, as a deployment's parameters name it."""
+    name = f"of-test-{uuid.uuid4().hex[:8]}"
+    DatasetStore(url=str(tmp_path / "store"), cache_dir=str(tmp_path / "cache")).save(name)
+    return {"$ref": {"block_document_slug": f"dataset-store/{name}"}}
+
+
+def deploy(a_flow: Any, **parameters: Any) -> Any:
+    """Make a deployment of a flow; return its id."""
+    name = f"of-test-{uuid.uuid4().hex[:8]}"
+    return a_flow.to_deployment(name, parameters=parameters).apply()
+
+
+def start(deployment: Any, **parameters: Any) -> Any:
+    """Ask for a run of a deployment, as the form does."""
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run_from_deployment(deployment, parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "field"),
+    [
+        ("publish_directory", {"directory": "x", "version": "{scheduled:%Y/%m}"}, "version"),
+        ("publish_directory", {"directory": ""}, "directory"),
+        ("publish_directory", {"directory": "x", "options": {"base": "images"}}, "options.base"),
+        (
+            "publish_directory",
+            {"directory": "x", "options": {"aliases": ["latest"]}},
+            "options.aliases[0]",
+        ),
+        ("package_version_flow", {"uri": "images"}, "uri"),
+        ("verify_version", {"uri": "dataset://a/b", "depth": "very"}, "depth"),
+        ("prune_cache", {"keep": "much"}, "keep"),
+        ("warm_cache", {"uris": []}, "uris"),
+        ("check_store", {"store": {}}, "store"),
+    ],
+)
+def test_a_form_refuses_before_there_is_a_run(
+    store: dict[str, Any], name: str, parameters: dict[str, Any], field: str
+) -> None:
+    shipped = getattr(flows, name)
+    deployment = deploy(shipped)
+    with pytest.raises(PrefectHTTPStatusError, match=re.escape(field)) as refused:
+        start(deployment, **{"store": store, **parameters})
+    assert refused.value.response.status_code == 409
+
+
+def test_what_a_form_says_begins_with_what_to_write(store: dict[str, Any]) -> None:
+    deployment = deploy(flows.verify_version)
+    with pytest.raises(PrefectHTTPStatusError) as refused:
+        start(deployment, store=store, uri="images")
+    assert "'images' does not match '^(dataset://NAME/VERSION" in refused.value.response.text
+
+
+def test_a_template_that_gives_an_invalid_name_is_refused_when_it_is_deployed() -> None:
+    @flow
+    def nightly(version: NewVersionName = "{scheduled}") -> str:
+        return version
+
+    with pytest.raises(DeploymentApplyError, match="version such as"):
+        deploy(nightly, version="{scheduled:%Y/%m/%d}")
+    right = deploy(nightly, version="{scheduled:%Y-%m-%d}")
+    assert start(right).parameters == {"version": "{scheduled:%Y-%m-%d}"}

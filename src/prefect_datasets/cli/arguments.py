@@ -113,12 +113,23 @@ def _add_making(commands: _Commands[_Arguments]) -> None:
 
 def _add_publish(commands: _Commands[_Arguments]) -> None:
     publish = _command(commands, "publish", "make:publish", "publish a folder as a dataset version")
-    publish.add_argument("directory", metavar="DIR", help="the folder with the files")
+    publish.add_argument(
+        "directory",
+        metavar="DIR",
+        help="the folder with the files, or the URL of objects: s3://BUCKET/FOLDER",
+    )
     publish.add_argument(
         "--to",
         type=_new_uri,
         metavar="URI",
         help="the version to make, of all files (default: what the metadata in DIR declares)",
+    )
+    publish.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only objects that match, where DIR is a URL (repeatable)",
     )
     publish.add_argument(
         "--packaging",

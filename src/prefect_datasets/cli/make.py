@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from prefect_datasets.core.format.record import VersionRecord
+    from prefect_datasets.core.metadata.declarations import VersionDeclaration
+    from prefect_datasets.core.publish.plan import Plan
     from prefect_datasets.core.publish.plan_version import Packaging, Policy
+    from prefect_datasets.core.store import Store
 
 _PACKAGING: dict[str | None, Packaging] = {"on": True, "off": False, "auto": "auto", None: None}
 _MAX_PACKAGE_BYTES = 1 << 30
 
 
 def publish(chosen: argparse.Namespace) -> int:
-    """Publish a folder."""
-    root = Path(chosen.directory)
-    _check(chosen, root)
-    records = _as_flow().publish(chosen) if _asks_for_flow() else _publish(chosen, root)
+    """Publish a folder, or the objects below a prefix of a store."""
+    _check(chosen)
+    records = _as_flow().publish(chosen) if _asks_for_flow() else _publish(chosen)
     _show_versions(records, as_json=chosen.json)
     return 0
 
@@ -59,7 +61,7 @@ def _as_flow() -> ModuleType:
     return as_flow
 
 
-def _check(chosen: argparse.Namespace, root: Path) -> None:
+def _check(chosen: argparse.Namespace) -> None:
     """Find what is wrong before anything is opened or imported."""
     needs_to = {"--from": chosen.base, "--exclude": chosen.exclude, "--alias": chosen.alias}
     lonely = [name for name, value in needs_to.items() if value]
@@ -68,12 +70,26 @@ def _check(chosen: argparse.Namespace, root: Path) -> None:
             f"{lonely[0]} is about the version that --to names, and there is no --to",
             hint="Add --to dataset://NAME/VERSION, or declare it in the folder's metadata.",
         )
+    if is_prefix(chosen.directory):
+        return
+    if chosen.include:
+        raise InvalidInputError(
+            "--include chooses among the objects below a URL",
+            subject=chosen.directory,
+            hint="Leave it out, or name another folder.",
+        )
+    root = Path(chosen.directory)
     if not root.is_dir():
         what = "Not a folder" if root.exists() else "No such folder"
         raise InvalidInputError(what, subject=chosen.directory, hint="Give one with the files.")
 
 
-def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
+def is_prefix(source: str) -> bool:
+    """Tell whether what is to be published lies in a store."""
+    return "://" in source
+
+
+def _publish(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
     from prefect_datasets.core.publish import publish as engine  # noqa: PLC0415  pyarrow
 
     place = choose(chosen)
@@ -86,8 +102,8 @@ def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
             aliases=tuple(chosen.alias),
         )
     store = place.store()
-    plan = engine.plan_directory(
-        root,
+    plan = _plan(
+        chosen,
         store=store,
         to=[declared] if declared else None,
         policy=_policy(place, chosen.packaging, chosen.individual_files),
@@ -100,6 +116,24 @@ def _publish(chosen: argparse.Namespace, root: Path) -> Sequence[VersionRecord]:
         )
     with open_progress() as progress:
         return engine.publish_plan(plan, store=store, progress=progress)
+
+
+def _plan(
+    chosen: argparse.Namespace,
+    *,
+    store: Store,
+    to: Sequence[VersionDeclaration] | None,
+    policy: Policy,
+) -> Plan:
+    if is_prefix(chosen.directory):
+        from prefect_datasets.core.publish.prefix import plan_prefix  # noqa: PLC0415  pyarrow
+
+        return plan_prefix(
+            chosen.directory, store=store, include=chosen.include, to=to, policy=policy
+        )
+    from prefect_datasets.core.publish.plan import plan_directory  # noqa: PLC0415  pyarrow
+
+    return plan_directory(Path(chosen.directory), store=store, to=to, policy=policy)
 
 
 def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:

@@ -103,14 +103,21 @@ def scan_prefix(store: Store, *, include: Sequence[str] = ()) -> PrefixScan:
     metadata = _metadata_files(store, found)
     warnings = _misplaced(one_array(found["path"]))
     found = _without(found, [*metadata, *_unfinished(found)])
-    is_wanted = _wanted(one_array(found["path"]), include, store.url)
+    is_wanted, unmatched = _wanted(one_array(found["path"]), include, store.url)
     is_kept = _check_names(one_array(found["path"]), is_wanted, store.url)
     listing = found.filter(bool_array(is_kept)).cast(LISTING)
     return PrefixScan(
         root=store.url,
         listing=listing,
         metadata_paths=tuple(path.decode() for path in metadata),
-        warnings=(*warnings, *map(are_twins, _twins(one_array(listing["path"])))),
+        warnings=(
+            *warnings,
+            *(
+                f"The pattern {pattern!r} matches nothing below {store.url}"
+                for pattern in unmatched
+            ),
+            *map(are_twins, _twins(one_array(listing["path"]))),
+        ),
         store=store,
         metadata={path.decode(): known for path, known in metadata.items()},
         is_included=is_wanted[is_kept] if include else None,
@@ -230,22 +237,24 @@ class _Stream(io.RawIOBase):
 # -- names
 
 
-def _wanted(paths: pa.Array, include: Sequence[str], url: str) -> Bools:
-    """Tell which files are asked for; a name that no pattern can be compared with counts."""
+def _wanted(paths: pa.Array, include: Sequence[str], url: str) -> tuple[Bools, tuple[str, ...]]:
+    """Tell which files are asked for, and which patterns match none.
+
+    A name that no pattern can be compared with counts.
+    """
     if not include:
-        return np.ones(len(paths), np.bool_)
-    is_text = _is_text(paths)
+        return np.ones(len(paths), np.bool_), ()
+    globs, is_text = Globs(include), _is_text(paths)
+    texts = paths.filter(bool_array(is_text)).cast(pa.string())
     wanted = ~is_text
-    wanted[is_text] = mask(
-        Globs(include).filter(paths.filter(bool_array(is_text)).cast(pa.string()))
-    )
+    wanted[is_text] = mask(globs.settled(texts).filter(texts))
     if not wanted.any():
         raise InvalidInputError(
             f"None of {len(paths)} objects matches {' or '.join(map(repr, include))}",
             subject=url,
             hint="`*` matches within a folder, `**` across folders.",
         )
-    return wanted
+    return wanted, globs.unmatched(texts) if len(include) > 1 else ()
 
 
 def _is_text(paths: pa.Array) -> Bools:

@@ -51,6 +51,8 @@ class Prefix(NamedTuple):
 def read_prefix(url: str, include: Sequence[str] = ()) -> Prefix:
     """Read a URL that may end with a pattern, such as `s3://bucket/raw/**.jpg`.
 
+    A pattern begins with the first folder that has a `*`, `?` or `[` in it.
+
     Args:
         url: The URL.
         include: Patterns that are given besides.
@@ -115,6 +117,10 @@ def plan_prefix(
         SourceChangedError: A metadata file changed while it was read.
     """
     root, patterns = read_prefix(url, include)
+    if _kind(root) == "file":
+        raise InvalidInputError(
+            "A folder is no prefix of a store", subject=url, hint="Publish it as a directory."
+        )
     origin = open_store(root, _options(root, store) if options is None else options)
     found = scan_prefix(origin, include=patterns)
     _check_is_not_the_store(found, store)

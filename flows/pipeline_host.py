@@ -28,13 +28,13 @@ from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.run import Run, current_run
 from prefect_datasets.tasks.step_log import RunStepLog
 from prefect_datasets.valohai.errors import StepCancelledError
-from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.pipeline.host import Answer, Question, Work
 from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.pipeline.report import summary
 from prefect_datasets.valohai.pipeline.threads import broken
 from prefect_datasets.valohai.plan import Outcome
-from prefect_datasets.valohai.runner import NamespaceChoice
+from prefect_datasets.valohai.running.execute import execute
+from prefect_datasets.valohai.running.runner import NamespaceChoice
 
 _PAUSE_SECONDS = 90 * 24 * 3600
 _POLL_SECONDS = 3

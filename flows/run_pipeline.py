@@ -16,12 +16,12 @@ from prefect_datasets.flows.pipeline_host import FlowHost
 from prefect_datasets.flows.run_step import StepOptions
 from prefect_datasets.flows.templates import fill
 from prefect_datasets.tasks.run import current_run
-from prefect_datasets.valohai import config
 from prefect_datasets.valohai.pipeline.drive import drive
 from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.pipeline.plan import plan_pipeline
 from prefect_datasets.valohai.pipeline.status import Verdict
 from prefect_datasets.valohai.plan import Given
+from prefect_datasets.valohai.reading import config
 
 
 class PipelineOptions(StepOptions):

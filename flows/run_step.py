@@ -10,9 +10,9 @@ from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.flows.forms import described, titled
 from prefect_datasets.flows.step import execute_here
 from prefect_datasets.flows.templates import fill
-from prefect_datasets.valohai import config
 from prefect_datasets.valohai.plan import Given, Outcome
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading import config
+from prefect_datasets.valohai.reading.step import plan_step
 
 
 class StepOptions(BaseModel):

@@ -18,10 +18,10 @@ from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.pins import pinned
 from prefect_datasets.tasks.run import Run, current_run
 from prefect_datasets.tasks.step_log import RunStepLog
-from prefect_datasets.valohai.config_files import ExecutionInfo
-from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.plan import Outcome, StepPlan
-from prefect_datasets.valohai.runner import Control, NamespaceChoice, Runner
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
+from prefect_datasets.valohai.running.execute import execute
+from prefect_datasets.valohai.running.runner import Control, NamespaceChoice, Runner
 
 
 def execute_here(

@@ -10,9 +10,9 @@ from pydantic import WithJsonSchema
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.flows.run_step import StepOptions, run_step
-from prefect_datasets.valohai.config import load
-from prefect_datasets.valohai.form import Form, step_form
 from prefect_datasets.valohai.plan import Outcome
+from prefect_datasets.valohai.reading.config import load
+from prefect_datasets.valohai.reading.form import Form, step_form
 
 _FORBIDDEN = re.compile(r"[/%&<>]")  # in a flow's name
 _DOCUMENTED = """{description}

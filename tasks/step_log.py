@@ -5,7 +5,7 @@ from prefect_datasets.core.store_spec import identity
 from prefect_datasets.tasks.pins import Answer, keep
 from prefect_datasets.tasks.progress import RunProgress
 from prefect_datasets.tasks.run import Run
-from prefect_datasets.valohai.step_inputs import StepInput
+from prefect_datasets.valohai.running.step_inputs import StepInput
 
 
 class RunStepLog(RunProgress):

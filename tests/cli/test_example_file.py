@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import load
-from prefect_datasets.valohai.form import step_form
 from prefect_datasets.valohai.pipeline.plan import plan_pipeline
 from prefect_datasets.valohai.plan import Given
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading.config import load
+from prefect_datasets.valohai.reading.form import step_form
+from prefect_datasets.valohai.reading.step import plan_step
 from tests.cli.conftest import Done, Run
 
 FILE = Path(__file__).parents[2] / "valohai.yaml.example"

@@ -23,10 +23,10 @@ from prefect_datasets.core.versions import catalog
 from prefect_datasets.flows.run_step import StepOptions, run_step
 from prefect_datasets.flows.step import execute_here
 from prefect_datasets.tasks.step_summary import course, series_rows
-from prefect_datasets.valohai import config
 from prefect_datasets.valohai.errors import StepFailedError
 from prefect_datasets.valohai.plan import Given, Outcome
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading import config
+from prefect_datasets.valohai.reading.step import plan_step
 from tests.prefect import observe
 from tests.valohai.steps import processes
 

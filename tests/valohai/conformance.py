@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from prefect_datasets.core.errors import DatasetError
-from prefect_datasets.valohai.config import load
 from prefect_datasets.valohai.plan import Given
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading.config import load
+from prefect_datasets.valohai.reading.step import plan_step
 
 _FOLDERS = (
     "examples",

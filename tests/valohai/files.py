@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from prefect_datasets.valohai.config import Config, load
+from prefect_datasets.valohai.reading.config import Config, load
 
 
 def write(folder: Path, text: str) -> Path:

@@ -11,11 +11,11 @@ from textwrap import dedent
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from prefect_datasets.valohai.config import Config, load
 from prefect_datasets.valohai.errors import StepCancelledError, StepFailedError
 from prefect_datasets.valohai.pipeline.host import Answer, Question, Work
 from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.plan import Outcome, Output
+from prefect_datasets.valohai.reading.config import Config, load
 
 STEPS = """
 - step:

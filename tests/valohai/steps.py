@@ -15,13 +15,13 @@ from prefect_datasets.core.format import parts
 from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
-from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.plan import InputPlan, Outcome, StepPlan
-from prefect_datasets.valohai.runner import Control, NamespaceChoice, Runner
+from prefect_datasets.valohai.running.execute import execute
+from prefect_datasets.valohai.running.runner import Control, NamespaceChoice, Runner
 
 if TYPE_CHECKING:
-    from prefect_datasets.valohai.config_files import ExecutionInfo
-    from prefect_datasets.valohai.step_inputs import StepInput
+    from prefect_datasets.valohai.running.config_files import ExecutionInfo
+    from prefect_datasets.valohai.running.step_inputs import StepInput
 
 PACKAGED = {"VH_ENABLE_DATASET_VERSION_PACKAGING": "1"}
 

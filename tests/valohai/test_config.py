@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.errors import DatasetError, InvalidInputError, NotFoundError
-from prefect_datasets.valohai.config import load
+from prefect_datasets.valohai.reading.config import load
 from tests.valohai.files import config, step, write
 
 STEP = """

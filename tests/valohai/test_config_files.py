@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from prefect_datasets.valohai.config_files import ExecutionInfo, InputFile, write_config_files
 from prefect_datasets.valohai.plan import InputPlan, StepPlan
+from prefect_datasets.valohai.running.config_files import (
+    ExecutionInfo,
+    InputFile,
+    write_config_files,
+)
 
 PLAN = StepPlan(
     step="train",

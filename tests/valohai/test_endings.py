@@ -16,7 +16,7 @@ import pytest
 
 from prefect_datasets.valohai.errors import StepCancelledError, StepFailedError
 from prefect_datasets.valohai.plan import Outcome
-from prefect_datasets.valohai.runner import Control, NamespaceChoice
+from prefect_datasets.valohai.running.runner import Control, NamespaceChoice
 from tests.valohai.steps import Heard, Machine, all_gone, processes, until
 
 OUTPUT = "echo kept > $VH_OUTPUTS_DIR/kept"

@@ -21,9 +21,9 @@ from prefect_datasets.core.errors import AlreadyPublishedError, DatasetError, No
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
-from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.errors import StepFailedError
 from prefect_datasets.valohai.plan import InputPlan
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
 from tests.valohai.steps import PACKAGED, PUBLISH, Heard, Machine
 
 

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.form import step_form
+from prefect_datasets.valohai.reading.form import step_form
 from tests.valohai.files import config, step
 
 STEP = """

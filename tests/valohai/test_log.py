@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_datasets.core.format import keys
-from prefect_datasets.valohai.log_lines import MOST_BYTES, LineCutter, readable
-from prefect_datasets.valohai.step_metadata import MOST_KEYS, MOST_VALUES, StepMetadata
-from prefect_datasets.valohai.throttle import Throttle
+from prefect_datasets.valohai.running.log_lines import MOST_BYTES, LineCutter, readable
+from prefect_datasets.valohai.running.step_metadata import MOST_KEYS, MOST_VALUES, StepMetadata
+from prefect_datasets.valohai.running.throttle import Throttle
 from tests.valohai.steps import Heard, Machine
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from prefect_datasets.valohai.config_files import ExecutionInfo, InputFile, write_config_files
 from prefect_datasets.valohai.plan import InputPlan, StepPlan
+from prefect_datasets.valohai.running.config_files import (
+    ExecutionInfo,
+    InputFile,
+    write_config_files,
+)
 
 
 def test_config_files_of_large_inputs(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config_files import ExecutionInfo
-from prefect_datasets.valohai.directories import Directories, Places
-from prefect_datasets.valohai.namespace import Mount, View, bubblewrap, unshare
-from prefect_datasets.valohai.runner import NamespaceChoice
-from prefect_datasets.valohai.script import plan_script
-from prefect_datasets.valohai.variables import PASSED, variables
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
+from prefect_datasets.valohai.running.directories import Directories, Places
+from prefect_datasets.valohai.running.namespace import Mount, View, bubblewrap, unshare
+from prefect_datasets.valohai.running.runner import NamespaceChoice
+from prefect_datasets.valohai.running.script import plan_script
+from prefect_datasets.valohai.running.variables import PASSED, variables
 from tests.valohai.steps import Heard, Machine
 
 VIEW = View(

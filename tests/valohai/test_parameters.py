@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from valohai_yaml.objs import Parameter, Step
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.parameters import build_commands, parse_value
 from prefect_datasets.valohai.plan import Given
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading.parameters import build_commands, parse_value
+from prefect_datasets.valohai.reading.step import plan_step
 from tests.valohai.files import step
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

@@ -16,7 +16,6 @@ import pytest
 from prefect_datasets.core.cache.cache import Cache
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
-from prefect_datasets.valohai.config import load
 from prefect_datasets.valohai.pipeline.drive import drive
 from prefect_datasets.valohai.pipeline.host import Answer
 from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
@@ -24,7 +23,8 @@ from prefect_datasets.valohai.pipeline.plan import plan_pipeline
 from prefect_datasets.valohai.pipeline.status import Verdict
 from prefect_datasets.valohai.pipeline.threads import ThreadHost
 from prefect_datasets.valohai.plan import Given
-from prefect_datasets.valohai.runner import Runner
+from prefect_datasets.valohai.reading.config import load
+from prefect_datasets.valohai.running.runner import Runner
 from tests.valohai.steps import Heard, Machine
 
 STEPS = """

@@ -21,11 +21,11 @@ import pytest
 from prefect_datasets.core.cache.cache import Cache
 from prefect_datasets.core.resolve.inputs import resolve_input
 from prefect_datasets.core.store import open_store
-from prefect_datasets.valohai import config
-from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.plan import Given, Outcome
-from prefect_datasets.valohai.runner import Runner
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading import config
+from prefect_datasets.valohai.reading.step import plan_step
+from prefect_datasets.valohai.running.execute import execute
+from prefect_datasets.valohai.running.runner import Runner
 from tests.servers.process import Served
 from tests.valohai.steps import Heard
 

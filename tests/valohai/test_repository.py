@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.valohai.repository import commit_of, copy_repository
+from prefect_datasets.valohai.running.repository import commit_of, copy_repository
 
 FILES = {
     "train.py": "code",

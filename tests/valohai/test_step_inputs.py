@@ -17,8 +17,8 @@ from prefect_datasets.core.store import Store, open_store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import aliases
 from prefect_datasets.valohai.plan import InputPlan, KeepDirectories
-from prefect_datasets.valohai.runner import NamespaceChoice
-from prefect_datasets.valohai.urls import object_url, understood
+from prefect_datasets.valohai.running.runner import NamespaceChoice
+from prefect_datasets.valohai.running.urls import object_url, understood
 from tests.servers.process import Served
 from tests.valohai import steps
 from tests.valohai.steps import Heard, Machine

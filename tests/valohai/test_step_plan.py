@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import Config
 from prefect_datasets.valohai.plan import Given, InputPlan
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading.config import Config
+from prefect_datasets.valohai.reading.step import plan_step
 from tests.valohai.files import config, step
 
 INPUTS = """

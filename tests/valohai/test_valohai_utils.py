@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.plan import InputPlan
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
 from tests.valohai.steps import PACKAGED, Heard, Machine
 
 PARAMETERS = {"epochs": 3, "rate": 0.5, "name": "a b", "augment": True, "layers": ["8", "4"]}

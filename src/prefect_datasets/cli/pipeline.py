@@ -20,19 +20,19 @@ from prefect_datasets.cli.prefect_api import configured_api
 from prefect_datasets.cli.run import report
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.settings import Settings
-from prefect_datasets.valohai.config import load
 from prefect_datasets.valohai.pipeline.actions import Then
 from prefect_datasets.valohai.pipeline.host import Answer, Question
 from prefect_datasets.valohai.pipeline.plan import PipelinePlan, plan_pipeline
 from prefect_datasets.valohai.pipeline.report import lines
+from prefect_datasets.valohai.reading.config import load
 
 if TYPE_CHECKING:
     import argparse
 
     from prefect_datasets.valohai.pipeline.outcome import ExecutionOutcome, PipelineOutcome
     from prefect_datasets.valohai.pipeline.threads import ThreadHost
-    from prefect_datasets.valohai.runner import StepLog
-    from prefect_datasets.valohai.step_inputs import StepInput
+    from prefect_datasets.valohai.running.runner import StepLog
+    from prefect_datasets.valohai.running.step_inputs import StepInput
 
 _LOOK_SECONDS = 0.2
 
@@ -110,7 +110,7 @@ def _drive(chosen: argparse.Namespace, plan: PipelinePlan, run_id: str) -> Pipel
 
 def _host(chosen: argparse.Namespace) -> ThreadHost:
     from prefect_datasets.valohai.pipeline.threads import ThreadHost  # noqa: PLC0415  pyarrow
-    from prefect_datasets.valohai.runner import Runner  # noqa: PLC0415
+    from prefect_datasets.valohai.running.runner import Runner  # noqa: PLC0415
 
     place, settings = choose(chosen), Settings.read()
     return ThreadHost(

@@ -19,11 +19,11 @@ from prefect_datasets.cli.step_log import open_log
 from prefect_datasets.core.errors import InvalidInputError, NotFoundError
 from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.settings import Settings
-from prefect_datasets.valohai.config import Config, load
 from prefect_datasets.valohai.errors import StepFailedError
-from prefect_datasets.valohai.names import suggest
 from prefect_datasets.valohai.plan import Given, Outcome, StepPlan
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading.config import Config, load
+from prefect_datasets.valohai.reading.names import suggest
+from prefect_datasets.valohai.reading.step import plan_step
 
 if TYPE_CHECKING:
     import argparse
@@ -148,8 +148,8 @@ def _as_flow(chosen: argparse.Namespace, config: Config) -> Outcome:
 
 
 def _execute(chosen: argparse.Namespace, plan: StepPlan) -> Outcome:
-    from prefect_datasets.valohai.execute import execute  # noqa: PLC0415  pyarrow
-    from prefect_datasets.valohai.runner import Runner  # noqa: PLC0415
+    from prefect_datasets.valohai.running.execute import execute  # noqa: PLC0415  pyarrow
+    from prefect_datasets.valohai.running.runner import Runner  # noqa: PLC0415
 
     place = choose(chosen)
     settings = Settings.read()

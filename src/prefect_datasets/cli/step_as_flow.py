@@ -11,8 +11,8 @@ from prefect_datasets.flows.run_step import StepOptions, run_step
 if TYPE_CHECKING:
     import argparse
 
-    from prefect_datasets.valohai.config import Config
     from prefect_datasets.valohai.plan import Given, Outcome
+    from prefect_datasets.valohai.reading.config import Config
 
 
 def run(chosen: argparse.Namespace, config: Config, given: Given) -> Outcome:

@@ -11,8 +11,8 @@ from prefect_datasets.cli.progress import ProgressBar
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from prefect_datasets.valohai.runner import StepLog
-    from prefect_datasets.valohai.step_inputs import StepInput
+    from prefect_datasets.valohai.running.runner import StepLog
+    from prefect_datasets.valohai.running.step_inputs import StepInput
 
 
 class TerminalLog:

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.pipeline import transitions
 from prefect_datasets.valohai.pipeline.actions import Then, When, evaluate, holds
 from prefect_datasets.valohai.pipeline.handover import Handed, hand_over
@@ -29,7 +28,8 @@ from prefect_datasets.valohai.pipeline.plan import PipelinePlan
 from prefect_datasets.valohai.pipeline.state import State
 from prefect_datasets.valohai.pipeline.status import Job, Status, Verdict
 from prefect_datasets.valohai.plan import Outcome
-from prefect_datasets.valohai.runner import Control
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
+from prefect_datasets.valohai.running.runner import Control
 
 _MOST_FACTS = 40
 # A signal that another thread got is seen no later than this.

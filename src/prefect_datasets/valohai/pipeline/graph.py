@@ -15,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.names import suggest
+from prefect_datasets.valohai.reading.names import suggest
 
 SocketType = Literal[
     "output", "input", "parameter", "metadata", "environment-variable", "dependency"

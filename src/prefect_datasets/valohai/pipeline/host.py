@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from prefect_datasets.valohai.config_files import ExecutionInfo
 from prefect_datasets.valohai.pipeline.actions import When
 from prefect_datasets.valohai.pipeline.jobs import JobPlan
 from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.plan import Outcome
-from prefect_datasets.valohai.runner import Control
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
+from prefect_datasets.valohai.running.runner import Control
 
 
 @dataclass(frozen=True, slots=True)

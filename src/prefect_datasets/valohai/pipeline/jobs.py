@@ -9,15 +9,15 @@ from typing import Any, cast
 from valohai_yaml.objs import Parameter, Step
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import Config
-from prefect_datasets.valohai.document import list_of, mapping_of
-from prefect_datasets.valohai.parameters import choices_of
 from prefect_datasets.valohai.pipeline.graph import Edge
 from prefect_datasets.valohai.pipeline.handover import Handed
 from prefect_datasets.valohai.pipeline.nodes import NodePlan
 from prefect_datasets.valohai.pipeline.search import Axis, Points, variants
 from prefect_datasets.valohai.plan import Given, StepPlan
-from prefect_datasets.valohai.step import plan_step
+from prefect_datasets.valohai.reading.config import Config
+from prefect_datasets.valohai.reading.document import list_of, mapping_of
+from prefect_datasets.valohai.reading.parameters import choices_of
+from prefect_datasets.valohai.reading.step import plan_step
 
 _SOME_DATUM = "datum://00000000-0000-4000-8000-000000000000"
 

@@ -11,8 +11,6 @@ from valohai_yaml.objs.pipelines.node import Node
 from valohai_yaml.objs.task import TaskType
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import Config
-from prefect_datasets.valohai.names import suggest
 from prefect_datasets.valohai.pipeline.actions import (
     Action,
     When,
@@ -23,6 +21,8 @@ from prefect_datasets.valohai.pipeline.actions import (
 from prefect_datasets.valohai.pipeline.graph import Finding, OnError
 from prefect_datasets.valohai.pipeline.search import Axis, Search, SearchType, parse_axis
 from prefect_datasets.valohai.pipeline.status import OnChildError, Rules
+from prefect_datasets.valohai.reading.config import Config
+from prefect_datasets.valohai.reading.names import suggest
 
 _SEARCHES: dict[TaskType, SearchType] = {
     TaskType.GRID_SEARCH: "grid_search",

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.names import match, suggest
 from prefect_datasets.valohai.pipeline.graph import Declared, Finding, Graph, Socket
+from prefect_datasets.valohai.reading.names import match, suggest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from valohai_yaml.objs import Pipeline
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import Config
-from prefect_datasets.valohai.faults import Fault, refuse
 from prefect_datasets.valohai.pipeline import parameters as pipeline_parameters
 from prefect_datasets.valohai.pipeline.graph import (
     Declared,
@@ -27,6 +25,8 @@ from prefect_datasets.valohai.pipeline.jobs import JobPlan, plan_executions, sta
 from prefect_datasets.valohai.pipeline.nodes import NodePlan, Report, read_node
 from prefect_datasets.valohai.pipeline.parameters import PipelineParameter, distribute
 from prefect_datasets.valohai.plan import Given
+from prefect_datasets.valohai.reading.config import Config
+from prefect_datasets.valohai.reading.faults import Fault, refuse
 
 _NOT_KNOWN_TO_LINT = "is not well-known"
 # Options of the command line, as hints about a step name them.

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.valohai.errors import NOT_STARTED
-from prefect_datasets.valohai.execute import execute
 from prefect_datasets.valohai.pipeline.host import Answer, Question, Work
 from prefect_datasets.valohai.pipeline.outcome import PipelineOutcome
 from prefect_datasets.valohai.plan import Outcome
+from prefect_datasets.valohai.running.execute import execute
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.cache import Cache
     from prefect_datasets.core.store import Store
-    from prefect_datasets.valohai.runner import Runner, StepLog
+    from prefect_datasets.valohai.running.runner import Runner, StepLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,26 +13,26 @@ from prefect_datasets.core.errors import DatasetError, NoSpaceError
 from prefect_datasets.core.publish.plan_version import Policy
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.core.versions import catalog
-from prefect_datasets.valohai.cancellable import UntilCancelled
-from prefect_datasets.valohai.collect import Stored, Written, collect
-from prefect_datasets.valohai.config_files import ExecutionInfo
-from prefect_datasets.valohai.directories import Directories
 from prefect_datasets.valohai.errors import NOT_STARTED
-from prefect_datasets.valohai.failure import explain
-from prefect_datasets.valohai.listener import Listener
-from prefect_datasets.valohai.live_outputs import LiveOutputs
 from prefect_datasets.valohai.plan import Outcome, StepPlan
-from prefect_datasets.valohai.prepare import Prepared, prepare
-from prefect_datasets.valohai.process import Ended, Limits, run
-from prefect_datasets.valohai.repository import commit_of
-from prefect_datasets.valohai.runner import Control
-from prefect_datasets.valohai.stored_log import store_log
+from prefect_datasets.valohai.running.cancellable import UntilCancelled
+from prefect_datasets.valohai.running.collect import Stored, Written, collect
+from prefect_datasets.valohai.running.config_files import ExecutionInfo
+from prefect_datasets.valohai.running.directories import Directories
+from prefect_datasets.valohai.running.failure import explain
+from prefect_datasets.valohai.running.listener import Listener
+from prefect_datasets.valohai.running.live_outputs import LiveOutputs
+from prefect_datasets.valohai.running.prepare import Prepared, prepare
+from prefect_datasets.valohai.running.process import Ended, Limits, run
+from prefect_datasets.valohai.running.repository import commit_of
+from prefect_datasets.valohai.running.runner import Control
+from prefect_datasets.valohai.running.stored_log import store_log
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.cache import Cache
     from prefect_datasets.core.store import Store
-    from prefect_datasets.valohai.live_outputs import Live
-    from prefect_datasets.valohai.runner import Runner, StepLog
+    from prefect_datasets.valohai.running.live_outputs import Live
+    from prefect_datasets.valohai.running.runner import Runner, StepLog
 
 PACKAGING_VARIABLE = "VH_ENABLE_DATASET_VERSION_PACKAGING"
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import yaml
 
 from prefect_datasets.core.errors import InvalidInputError, NotFoundError
-from prefect_datasets.valohai.names import suggest
+from prefect_datasets.valohai.reading.names import suggest
 
 FILE_NAME = "valohai.yaml"
 _ALIASES = {"pipeline": "blueprint"}

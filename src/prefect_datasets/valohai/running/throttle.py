@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from prefect_datasets.valohai.log_lines import readable
+from prefect_datasets.valohai.running.log_lines import readable
 
 # Line by line up to here, and after that as many as come in again with the time.
 _BURST_LINES = 1_000

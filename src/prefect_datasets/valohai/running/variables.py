@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefect_datasets.valohai.config_files import ExecutionInfo
-    from prefect_datasets.valohai.directories import Places
+    from prefect_datasets.valohai.running.config_files import ExecutionInfo
+    from prefect_datasets.valohai.running.directories import Places
 
 # How this machine speaks, what hardware it has, and how it reaches the network.
 _LANGUAGE = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")

@@ -21,9 +21,9 @@ from prefect_datasets.core.resolve.layout import KeepDirectories, base_name, lay
 from prefect_datasets.core.resolve.web import is_web, without_password
 from prefect_datasets.core.uri import DatasetUri, DatumUri, is_dataset_uri
 from prefect_datasets.core.versions import catalog
-from prefect_datasets.valohai.config_files import InputFile
-from prefect_datasets.valohai.data import Data, Datum, bring_data
-from prefect_datasets.valohai.urls import object_url, understood
+from prefect_datasets.valohai.running.config_files import InputFile
+from prefect_datasets.valohai.running.data import Data, Datum, bring_data
+from prefect_datasets.valohai.running.urls import object_url, understood
 
 if TYPE_CHECKING:
     from prefect_datasets.core.progress import Progress

@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from prefect_datasets.valohai import supervise
+from prefect_datasets.valohai.running import supervise
 
 if TYPE_CHECKING:
-    from prefect_datasets.valohai.runner import Control
+    from prefect_datasets.valohai.running.runner import Control
 
 Stream = Literal["stdout", "stderr"]
 Reason = Literal["ended", "time limit", "no output", "cancelled"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from prefect_datasets.valohai.errors import StepCancelledError
 
 if TYPE_CHECKING:
-    from prefect_datasets.valohai.runner import Control, StepLog
-    from prefect_datasets.valohai.step_inputs import StepInput
+    from prefect_datasets.valohai.running.runner import Control, StepLog
+    from prefect_datasets.valohai.running.step_inputs import StepInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.publish.plan_version import PartPlan, Policy
     from prefect_datasets.core.store import Store
-    from prefect_datasets.valohai.live_outputs import Live
+    from prefect_datasets.valohai.running.live_outputs import Live
 
 _TRIES = 3
 _WAIT_SECONDS = 2.0

@@ -9,8 +9,8 @@ from typing import Any, cast
 from jsonschema.exceptions import ValidationError
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.document import Document, list_of, mapping_of
-from prefect_datasets.valohai.names import suggest
+from prefect_datasets.valohai.reading.document import Document, list_of, mapping_of
+from prefect_datasets.valohai.reading.names import suggest
 
 _MOST_SHOWN = 20
 _WORDS = {

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_datasets.core.progress import count, format_bytes
-from prefect_datasets.valohai import interpreter, namespace
-from prefect_datasets.valohai.config_files import write_config_files
-from prefect_datasets.valohai.directories import VALOHAI, Directories, Places
-from prefect_datasets.valohai.namespace import Mount, Namespace
-from prefect_datasets.valohai.repository import copy_repository
-from prefect_datasets.valohai.script import plan_script
-from prefect_datasets.valohai.step_inputs import StepInput, bring_input
-from prefect_datasets.valohai.variables import variables
+from prefect_datasets.valohai.running import interpreter, namespace
+from prefect_datasets.valohai.running.config_files import write_config_files
+from prefect_datasets.valohai.running.directories import VALOHAI, Directories, Places
+from prefect_datasets.valohai.running.namespace import Mount, Namespace
+from prefect_datasets.valohai.running.repository import copy_repository
+from prefect_datasets.valohai.running.script import plan_script
+from prefect_datasets.valohai.running.step_inputs import StepInput, bring_input
+from prefect_datasets.valohai.running.variables import variables
 
 if TYPE_CHECKING:
     from typing import Literal
 
     from prefect_datasets.core.cache.cache import Cache
     from prefect_datasets.core.store import Store
-    from prefect_datasets.valohai.config_files import ExecutionInfo
     from prefect_datasets.valohai.plan import StepPlan
-    from prefect_datasets.valohai.runner import Runner, StepLog
+    from prefect_datasets.valohai.running.config_files import ExecutionInfo
+    from prefect_datasets.valohai.running.runner import Runner, StepLog
 
 _SCRIPT = "step.sh"
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai import enter
-from prefect_datasets.valohai.runner import NamespaceChoice
+from prefect_datasets.valohai.running import enter
+from prefect_datasets.valohai.running.runner import NamespaceChoice
 
 Kind = Literal["bubblewrap", "unshare", "plain"]
 

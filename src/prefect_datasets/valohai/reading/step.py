@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from valohai_yaml.objs import Step
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import Config
-from prefect_datasets.valohai.document import list_of, mapping_of
-from prefect_datasets.valohai.inputs import plan_input, uris_of
-from prefect_datasets.valohai.names import match, suggest
-from prefect_datasets.valohai.parameters import Fill, build_commands, parse_value, unfilled
 from prefect_datasets.valohai.plan import Given, InputPlan, ParameterValue, StepPlan
+from prefect_datasets.valohai.reading.config import Config
+from prefect_datasets.valohai.reading.document import list_of, mapping_of
+from prefect_datasets.valohai.reading.inputs import plan_input, uris_of
+from prefect_datasets.valohai.reading.names import match, suggest
+from prefect_datasets.valohai.reading.parameters import Fill, build_commands, parse_value, unfilled
 
 # What a step can ask for that would change what its commands find, and that nobody does here.
 _WITHOUT = {

@@ -11,8 +11,8 @@ from valohai_yaml.objs import Parameter, Step
 from valohai_yaml.objs.parameter_map import ParameterMap
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.names import suggest
 from prefect_datasets.valohai.plan import ParameterValue
+from prefect_datasets.valohai.reading.names import suggest
 
 PLACEHOLDER = re.compile(r"\{(?P<form>parameter|parameter-value):(?P<name>[^{}]+)\}")
 TRUE = frozenset({"true", "yes", "on", "1"})

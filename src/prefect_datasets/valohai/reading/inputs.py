@@ -10,9 +10,9 @@ from valohai_yaml.objs import Input, Parameter
 
 from prefect_datasets.core.errors import InvalidInputError, InvalidUriError
 from prefect_datasets.core.uri import DatasetUri, DatumUri
-from prefect_datasets.valohai.names import suggest
-from prefect_datasets.valohai.parameters import PLACEHOLDER, Fill
 from prefect_datasets.valohai.plan import InputPlan, KeepDirectories, ParameterValue
+from prefect_datasets.valohai.reading.names import suggest
+from prefect_datasets.valohai.reading.parameters import PLACEHOLDER, Fill
 
 
 def plan_input(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from prefect_datasets.valohai.document import list_of, mapping_of
+from prefect_datasets.valohai.reading.document import list_of, mapping_of
 
 _PLURALS = {
     "dependencies": "dependency",

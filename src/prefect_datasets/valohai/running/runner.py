@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from prefect_datasets.core.progress import Progress
 
 if TYPE_CHECKING:
-    from prefect_datasets.valohai.step_inputs import StepInput
+    from prefect_datasets.valohai.running.step_inputs import StepInput
 
 NamespaceChoice = Literal["auto", "bubblewrap", "unshare", "plain"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prefect_datasets.valohai.errors import StepCancelledError, StepFailedError
 from prefect_datasets.valohai.plan import StepPlan
-from prefect_datasets.valohai.process import Ended, signal_of
+from prefect_datasets.valohai.running.process import Ended, signal_of
 
 _FULL = ("No space left on device", "Disk quota exceeded", "[Errno 28]")
 _MOST_WORDS = 300

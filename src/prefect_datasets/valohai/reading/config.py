@@ -11,11 +11,11 @@ from valohai_yaml import objs, parse
 from valohai_yaml.validation import get_validator
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.document import Document, read_document
-from prefect_datasets.valohai.faults import Fault, refuse, schema_fault
-from prefect_datasets.valohai.lint import Item, Kind, Warnings, lint, parse_items
-from prefect_datasets.valohai.names import match, suggest
-from prefect_datasets.valohai.normalise import normalised
+from prefect_datasets.valohai.reading.document import Document, read_document
+from prefect_datasets.valohai.reading.faults import Fault, refuse, schema_fault
+from prefect_datasets.valohai.reading.lint import Item, Kind, Warnings, lint, parse_items
+from prefect_datasets.valohai.reading.names import match, suggest
+from prefect_datasets.valohai.reading.normalise import normalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from valohai_yaml.objs import Input, Parameter, Step
 from valohai_yaml.objs.environment_variable import EnvironmentVariable
 
 from prefect_datasets.core.errors import InvalidInputError
-from prefect_datasets.valohai.config import Config
-from prefect_datasets.valohai.inputs import uris_of
-from prefect_datasets.valohai.parameters import choices_of, parse_value
+from prefect_datasets.valohai.reading.config import Config
+from prefect_datasets.valohai.reading.inputs import uris_of
+from prefect_datasets.valohai.reading.parameters import choices_of, parse_value
 
 _TYPES = {"integer": "integer", "float": "number", "flag": "boolean"}
 # A URI, or a parameter that will be one.

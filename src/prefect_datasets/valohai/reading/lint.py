@@ -10,9 +10,9 @@ from valohai_yaml import objs
 from valohai_yaml.lint import LintResult
 from valohai_yaml.objs.pipelines.edge import Edge
 
-from prefect_datasets.valohai.document import Document, list_of, mapping_of
-from prefect_datasets.valohai.faults import Fault, place, refuse
-from prefect_datasets.valohai.names import suggest
+from prefect_datasets.valohai.reading.document import Document, list_of, mapping_of
+from prefect_datasets.valohai.reading.faults import Fault, place, refuse
+from prefect_datasets.valohai.reading.names import suggest
 
 Kind = Literal["step", "pipeline", "task", "endpoint", "deployment"]
 

@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from prefect_datasets.valohai.log_lines import LineCutter, readable
-from prefect_datasets.valohai.step_metadata import StepMetadata
-from prefect_datasets.valohai.throttle import Throttle
+from prefect_datasets.valohai.running.log_lines import LineCutter, readable
+from prefect_datasets.valohai.running.step_metadata import StepMetadata
+from prefect_datasets.valohai.running.throttle import Throttle
 
 if TYPE_CHECKING:
-    from prefect_datasets.valohai.process import Stream
-    from prefect_datasets.valohai.runner import StepLog
+    from prefect_datasets.valohai.running.process import Stream
+    from prefect_datasets.valohai.running.runner import StepLog
 
 # What is printed beyond this is in no file either.
 MOST_LOG_BYTES = 1 << 30

@@ -1,0 +1,1 @@
+"""A valohai.yaml read, checked and turned into a plan of what runs."""

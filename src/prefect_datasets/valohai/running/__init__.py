@@ -1,0 +1,1 @@
+"""A planned step run: its folders, its process, what it says, what it leaves."""

@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prefect_datasets.flows.check import check_store
     from prefect_datasets.flows.declare import write_metadata
+    from prefect_datasets.flows.once import once_per_version
     from prefect_datasets.flows.package_version import package_version_flow
     from prefect_datasets.flows.prune import prune_cache
     from prefect_datasets.flows.publish import PublishOptions, publish_directory, publish_outputs
     from prefect_datasets.flows.resolve import resolve_inputs, warm_cache
     from prefect_datasets.flows.run_pipeline import run_pipeline
     from prefect_datasets.flows.run_step import run_step
+    from prefect_datasets.flows.triggers import on_new_version
     from prefect_datasets.flows.verify import verify_version
     from prefect_datasets.flows.working import outputs
 
 __all__ = [
     "PublishOptions",
     "check_store",
+    "on_new_version",
+    "once_per_version",
     "outputs",
     "package_version_flow",
     "prune_cache",
@@ -40,6 +44,8 @@ __all__ = [
 _HOMES = {
     "PublishOptions": "publish",
     "check_store": "check",
+    "on_new_version": "triggers",
+    "once_per_version": "once",
     "outputs": "working",
     "package_version_flow": "package_version",
     "prune_cache": "prune",

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from prefect_datasets.core.errors import DatasetError
     from prefect_datasets.core.versions.catalog import DatasetVersion
     from prefect_datasets.flows.declare import write_metadata
+    from prefect_datasets.flows.once import once_per_version
     from prefect_datasets.flows.publish import publish_outputs
     from prefect_datasets.flows.resolve import resolve_inputs
+    from prefect_datasets.flows.triggers import on_new_version
     from prefect_datasets.flows.working import outputs
 
 __version__ = "0.1.0"
@@ -25,6 +27,8 @@ __all__ = [
     "DatasetStore",
     "DatasetVersion",
     "__version__",
+    "on_new_version",
+    "once_per_version",
     "outputs",
     "publish_outputs",
     "resolve_inputs",
@@ -35,6 +39,8 @@ _HOMES = {
     "DatasetError": "core.errors",
     "DatasetStore": "blocks.dataset_store",
     "DatasetVersion": "core.versions.catalog",
+    "on_new_version": "flows.triggers",
+    "once_per_version": "flows.once",
     "outputs": "flows.working",
     "publish_outputs": "flows.publish",
     "resolve_inputs": "flows.resolve",

@@ -46,6 +46,12 @@ def attempt_key(uri: DatasetUri, execution: str) -> str:
     return f"{attempts_prefix(uri)}{execution}.json"
 
 
+def once_prefix(uri: DatasetUri, digest: str, work: str) -> str:
+    """Where it is kept who did a piece of work for a version, or does it."""
+    name = key_of_path(work).replace("/", "%2F")
+    return f"{dataset_prefix(uri.dataset)}@once/{uri.version}/{digest[:16]}/{name}/"
+
+
 def datum_alias_key(alias: str) -> str:
     """Where a datum alias lies."""
     return f"{DATUMS}@{alias}.json"

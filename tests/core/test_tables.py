@@ -324,4 +324,4 @@ def test_all_paths_at_once_are_as_each_by_itself(paths: list[str], low: int) -> 
     assert tables.is_unsafe(column).to_pylist() == unsafe
     if not any(unsafe):
         folders = [any(p.startswith(f"{path}/") for p in paths[low:]) for path in paths[low:]]
-        assert tables._is_folder(column).to_pylist() == folders
+        assert tables.is_folder(column).to_pylist() == folders

@@ -18,6 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     if warm.answer(given):
         return 0
-    from prefect_datasets.cli.run import run  # noqa: PLC0415  takes several times as long
+    from prefect_datasets.cli.run import end_process, run  # noqa: PLC0415  takes several times as long
 
-    return run(given)
+    code = run(given)
+    if argv is None:
+        end_process(code)
+    return code

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,22 @@ def run(given: Sequence[str]) -> int:
             raise
         report(error)
         return 1
+
+
+def end_process(code: int) -> None:
+    """End this process as the interpreter does, but for taking its modules apart.
+
+    With Arrow and numpy that takes a tenth of what a small resolve takes, and Arrow has been seen
+    to crash in it. Prefect ends in its own way.
+    """
+    if "prefect" in sys.modules:
+        return
+    atexit._run_exitfuncs()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (no public name)
+    with suppress(OSError, ValueError):  # closed by whoever read it, or by the caller
+        for stream in (sys.stdout, sys.stderr):
+            if stream:
+                stream.flush()
+    os._exit(code)
 
 
 def report(error: Exception) -> None:

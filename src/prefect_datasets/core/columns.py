@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from prefect_datasets.core import compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +51,15 @@ def codes(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
 
 def mask(column: pa.Array | pa.ChunkedArray) -> Bools:
     """Return a column of booleans without nulls."""
-    return numbers(one_array(column).cast(pa.uint8()), np.uint8).view(np.bool_)
+    array = one_array(column)
+    data = array.buffers()[1]
+    if data is None or not len(array):
+        return np.zeros(len(array), np.bool_)
+    first, skipped = divmod(array.offset, 8)
+    bits = np.frombuffer(data, np.uint8, offset=first)
+    return np.unpackbits(bits, count=skipped + len(array), bitorder="little")[skipped:].view(
+        np.bool_
+    )
 
 
 def is_valid(column: pa.Array | pa.ChunkedArray) -> Bools:
@@ -84,7 +93,7 @@ def mask_of_rows(rows: Int64s, n: int) -> Bools:
 
 def take(column: Any, rows: Int64s) -> Any:
     """Return the rows of a column or table."""
-    return column.take(int64_array(rows))
+    return pc.take(column, int64_array(rows))
 
 
 def pick(column: pa.Array, rows: Int64s) -> list[Any]:
@@ -130,7 +139,7 @@ def nulls(n: int, kind: pa.DataType) -> pa.Array:
 
 def repeated(text: str, n: int) -> pa.Array:
     """Return a column that says the same `n` times."""
-    return strings([text]).take(number_array(np.zeros(n, np.int32), pa.int32()))
+    return pc.take(strings([text]), number_array(np.zeros(n, np.int32), pa.int32()))
 
 
 def text_ends(column: pa.Array) -> npt.NDArray[np.int32]:

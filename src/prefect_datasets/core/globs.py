@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from prefect_datasets.core import compute as pc
 from prefect_datasets.core.columns import strings
 from prefect_datasets.core.errors import InvalidInputError
 

@@ -24,8 +24,8 @@ def this_host() -> str:
 def this_boot() -> str:
     """Return an id of the kernel's run, or an empty string where it can't be known."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123  (slow)
-            return file.read().strip()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:  # noqa: PTH123  (no pathlib)
+            return file.read().decode().strip()
     except OSError:
         return ""
 

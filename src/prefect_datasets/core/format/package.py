@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from prefect_datasets.core import compute as pc
 from prefect_datasets.core.columns import binaries, bool_array, numbers
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.format.local_header import (

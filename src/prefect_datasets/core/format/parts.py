@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from prefect_datasets.core import compute as pc
 from prefect_datasets.core.columns import Int64s, int64_array, mask, repeated, strings
 from prefect_datasets.core.errors import IntegrityError, NotFoundError
 from prefect_datasets.core.format.keys import together_key

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from prefect_datasets.core import compute as pc
 from prefect_datasets.core.columns import repeated
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class FilesDigest:
         for batch in rows.select(list(self.COLUMNS)).to_batches():
             paths, n = batch.column("path"), batch.num_rows
             ended = pc.binary_join_element_wise(paths, repeated("", n), repeated("\0", n))
-            _feed(self._paths, ended.cast(pa.binary()))
+            _feed(self._paths, pc.cast(ended, pa.binary()))
             self._sizes.update(_fixed_width_bytes(batch.column("size"), 8))
             self._digests.update(_fixed_width_bytes(batch.column("sha256"), 32))
 
@@ -111,7 +111,7 @@ def datum_ids(execution: str, paths: Iterable[str]) -> list[str]:
 
 def datum_column(execution: str, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return `datum_id` of many paths as a column; their text is written by columns, too."""
-    names: list[bytes] = paths.cast(pa.binary()).to_pylist()
+    names: list[bytes] = pc.cast(paths, pa.binary()).to_pylist()
     tails = b"".join([hashlib.sha256(name).digest()[:8] for name in names]).hex().encode()
     letters = np.frombuffer(tails, np.uint8).reshape(-1, 16)
     text = np.empty((len(names), _ID_BYTES), np.uint8)

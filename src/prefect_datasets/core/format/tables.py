@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from prefect_datasets.core import compute as pc
 from prefect_datasets.core.columns import (
     bool_array,
     mask,
@@ -122,10 +122,15 @@ def path_faults(paths: pa.Array | pa.ChunkedArray) -> list[str]:
     """
     paths = one_array(paths)
     return [
-        *_named("not a relative path", paths.filter(is_unsafe(paths))),
-        *_named("out of order or twice", paths[1:].filter(pc.less_equal(paths[1:], paths[:-1]))),
-        *_named("both a file and a folder", paths.filter(is_folder(paths))),
+        *_named("not a relative path", pc.filter_by(paths, is_unsafe(paths))),
+        *_named("out of order or twice", _not_ascending(paths)),
+        *_named("both a file and a folder", pc.filter_by(paths, is_folder(paths))),
     ]
+
+
+def _not_ascending(paths: pa.Array) -> pa.Array:
+    """Return the paths that are not greater than the one before."""
+    return pc.filter_by(paths[1:], pc.less_equal(paths[1:], paths[:-1]))
 
 
 def is_unsafe(paths: pa.Array) -> pa.Array:
@@ -190,13 +195,13 @@ def _row_faults(rows: pa.Table) -> Iterator[str]:
         if not field.nullable and rows[field.name].null_count:
             yield f"{field.name} has nulls"
     for name in ("size", "offset"):
-        least = pc.min(rows[name]).as_py()
+        least = pc.least(rows[name])
         if least is not None and least < 0:
             yield f"{name} has negative values"
     packaged = pc.is_valid(rows["package"])
-    if pc.any(pc.xor(packaged, pc.is_valid(rows["offset"]))).as_py():
+    if pc.any_(pc.xor(packaged, pc.is_valid(rows["offset"]))):
         yield "package and offset do not come together"
-    if pc.any(pc.invert(pc.or_(packaged, pc.is_valid(rows["url"])))).as_py():
+    if pc.any_(pc.invert(pc.or_(packaged, pc.is_valid(rows["url"])))):
         yield "a file has neither url nor package"
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.resolve.ahead import FirstTable
+    from prefect_datasets.core.resolve.head import PackageHead
     from prefect_datasets.core.store import Store
 
 # Each thread reads and extracts by turns: more than the processors, so that some wait for the
@@ -55,6 +56,7 @@ def build_version(
     progress: Progress,
     cost: CostModel | None = None,
     first: FirstTable | None = None,
+    head: PackageHead | None = None,
 ) -> Ready:
     """Fill an attempt with a version's files and tables; return what its `ready` shall say.
 
@@ -66,6 +68,7 @@ def build_version(
         progress: Who is told.
         cost: What reading costs; guessed if left out.
         first: The first table, if it is being fetched already.
+        head: The begin of the first package, likewise.
 
     Raises:
         IntegrityError: A file is damaged in every copy.
@@ -74,7 +77,14 @@ def build_version(
     """
     cost = cost or (LOCAL if store.kind in ("file", "memory") else CostModel())
     making = _Making(
-        record, selection, attempt, store=store, progress=progress, cost=cost, first=first
+        record,
+        selection,
+        attempt,
+        store=store,
+        progress=progress,
+        cost=cost,
+        first=first,
+        head=head,
     )
     with making as it:
         return it.run()
@@ -154,6 +164,7 @@ class _Making:
         progress: Progress,
         cost: CostModel,
         first: FirstTable | None,
+        head: PackageHead | None,
     ) -> None:
         self._record = record
         self._selection = selection
@@ -162,7 +173,7 @@ class _Making:
         self._progress = progress
         self._leftovers = attempts.leftovers(attempt.entry, mine=attempt.folder)
         self._sources = find_sources(attempt.cache, attempt.entry, record)
-        self._fetcher = Fetcher(store, attempt, cost=cost, progress=progress)
+        self._fetcher = Fetcher(store, attempt, cost=cost, progress=progress, head=head)
         self._tables = PartTables(
             record,
             selection,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.cache.attempt import Attempt
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.resolve.hands import Hands
+    from prefect_datasets.core.resolve.head import PackageHead
     from prefect_datasets.core.store import Store
 
 # What a second try, or the other copy, may heal.
@@ -44,6 +45,8 @@ _N_WRITERS = os.cpu_count() or 1
 
 # Rows of single objects that are planned at a time: their keys are Python strings.
 _SINGLES_AT_ONCE = 1 << 16
+
+_NOTHING = memoryview(b"")
 
 # So many at least are worth a plan of their own.
 _LEAST_LONE = 32
@@ -160,16 +163,24 @@ class Fetcher:
         attempt: The tree in the making.
         cost: The size of a read.
         progress: Who is told.
+        head: The begin of a package, if it is being fetched already.
     """
 
     def __init__(
-        self, store: Store, attempt: Attempt, *, cost: CostModel, progress: Progress
+        self,
+        store: Store,
+        attempt: Attempt,
+        *,
+        cost: CostModel,
+        progress: Progress,
+        head: PackageHead | None = None,
     ) -> None:
         self.store = store
         self.attempt = attempt
         self.cost = cost
         self.progress = progress
-        self.n_fetched_bytes = 0
+        self.n_fetched_bytes = head.n_bytes if head else 0
+        self._head = head
         self.writing = threading.Semaphore(_N_WRITERS)
         self._lock = threading.Lock()
         self._warned: set[str] = set()
@@ -200,27 +211,37 @@ class Fetcher:
         self.attempt.note_rows(members.part, ranges_of(np.sort(rows)))
         self.progress.advance(n_files=len(rows), n_bytes=int(members.sizes[rows].sum()))
 
-    def read(self, ranges: Sequence[Range], hands: Hands) -> list[memoryview]:
-        """Read ranges, several at once if there are several; one is good until the next call."""
+    def read(
+        self, ranges: Sequence[Range], hands: Hands, *, begun: memoryview = _NOTHING
+    ) -> list[memoryview]:
+        """Read ranges, several at once if there are several; one is good until the next call.
+
+        Args:
+            ranges: The ranges.
+            hands: The thread's own.
+            begun: The first bytes of the only range, where they are there already.
+        """
         wanted = [item for item in ranges if item.length]
         if len(wanted) == 1:
-            found = [hands.read(wanted[0])]
+            found = [hands.read(wanted[0], begun)]
         else:
             found = self.store.read_many(wanted) if wanted else []
         with self._lock:
-            self.n_fetched_bytes += sum(item.length for item in wanted)
+            self.n_fetched_bytes += sum(item.length for item in wanted) - len(begun)
         buffers = iter(found)
         return [next(buffers) if item.length else memoryview(b"") for item in ranges]
 
     def _try_reads(self, job: tuple[Read, ...], hands: Hands) -> Sequence[memoryview | None]:
         """Return the bytes of each read, or None for all where one of them failed twice."""
         ranges = [Range(read.key, read.start, read.length) for read in job]
+        begun = self._head.take(ranges[0]) if self._head and len(job) == 1 else _NOTHING
         for is_last in (False, True):
             try:
-                return self.read(ranges, hands)
+                return self.read(ranges, hands, begun=begun)
             except AccessDeniedError:
                 raise
             except HEALABLE as error:
+                begun = _NOTHING
                 if is_last or not error.retryable:  # bytes that are not there are elsewhere
                     break
         return [None] * len(job)

@@ -37,15 +37,23 @@ class Hands:
             self._sources[files] = Folders(files)
         return self._sources[files]
 
-    def read(self, wanted: Range) -> memoryview:
-        """Return stored bytes, which are good until the next call; raises as the store does."""
+    def read(self, wanted: Range, begun: memoryview) -> memoryview:
+        """Return stored bytes, which are good until the next call; raises as the store does.
+
+        Args:
+            wanted: Which.
+            begun: The first of them, where they are there already.
+        """
         assert self._store is not None
+        if len(begun) == wanted.length:
+            return begun
         if self._reader is None:
             self._reader = self._store.reader()
         if len(self._buffer) < wanted.length:  # fresh memory costs as much as what comes into it
             self._buffer = memoryview(bytearray(wanted.length))
         data = self._buffer[: wanted.length]
-        self._reader.read_into(wanted.key, wanted.start, data)
+        data[: len(begun)] = begun
+        self._reader.read_into(wanted.key, wanted.start + len(begun), data[len(begun) :])
         return data
 
     def __enter__(self) -> Self:

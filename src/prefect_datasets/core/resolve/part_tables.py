@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prefect_datasets.core import compute as pc
 from prefect_datasets.core.columns import (
     Int64s,
     is_valid,
@@ -148,7 +149,7 @@ class PartTables:
     # -- columns ----------------------------------------------------------------------------
 
     def _members(self, index: int, table: pa.Table, together: Places | None) -> Members:
-        encoded = one_array(table["package"]).dictionary_encode()
+        encoded = pc.dictionary_encode(one_array(table["package"]))
         packages = tuple(encoded.dictionary.to_pylist())
         is_packaged = is_valid(encoded)
         offsets = np.where(is_packaged, numbers(table["offset"]), 0)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, Selection
 from prefect_datasets.core.progress import NoProgress, Progress
 from prefect_datasets.core.resolve.ahead import FirstTable, Loading
+from prefect_datasets.core.resolve.head import PackageHead
 from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.obtain import obtain, warm
 from prefect_datasets.core.store_name import record_stamp
@@ -131,12 +132,23 @@ def _builder(
 ) -> Callable[[Attempt], Ready]:
     def build(attempt: Attempt) -> Ready:
         loading.begin()
-        key = None if _has_tables(attempt, record) else record.parts[0].table
-        with FirstTable(store, key) as first:
+        part = None if _has_tables(attempt, record) else record.parts[0]
+        is_all_new = selection.is_all and not attempt.cache.names(VERSIONS, record.uri.dataset)
+        with (
+            PackageHead(store, part if is_all_new else None) as head,
+            FirstTable(store, part.table if part else None) as first,
+        ):
             from prefect_datasets.core.resolve import extract  # noqa: PLC0415  (see above)
 
             return extract.build_version(
-                record, selection, attempt, store=store, progress=progress, cost=cost, first=first
+                record,
+                selection,
+                attempt,
+                store=store,
+                progress=progress,
+                cost=cost,
+                first=first,
+                head=head,
             )
 
     return build

@@ -7,11 +7,11 @@ and told by its errors.
 
 from __future__ import annotations
 
-import http.client
 import os
-import ssl
+import socket
+import struct
+import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _USED_SECONDS = 1800
 # A reader that failed so often leaves it to the store.
 _MOST_FAILURES = 3
+_MOST_HEAD_BYTES = 1 << 16
 
 
 class S3Reader(Reader):
@@ -40,7 +41,7 @@ class S3Reader(Reader):
         super().__init__(store)
         self._sign = sign
         self._addresses: dict[str, tuple[float, SplitResult]] = {}
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: _Connection | None = None
         self._n_failures = 0
 
     def read_into(self, key: str, start: int, buffer: memoryview) -> None:
@@ -65,24 +66,14 @@ class S3Reader(Reader):
         for _ in range(2):
             was_idle = self._connection is not None
             try:
-                return self._fill(address, start, buffer)
-            except (OSError, http.client.HTTPException):
+                if self._connection is None:
+                    self._connection = _Connection(address)
+                return self._connection.fill(address, start, buffer)
+            except OSError:
                 self.close()
                 if not was_idle:  # the server may hang up on one that was; not on a new one
                     break
         return False
-
-    def _fill(self, address: SplitResult, start: int, buffer: memoryview) -> bool:
-        connection = self._connected(address)
-        wanted = {"Range": f"bytes={start}-{start + len(buffer) - 1}"}
-        connection.request("GET", f"{address.path}?{address.query}", headers=wanted)
-        with connection.getresponse() as reply:
-            if reply.status != http.HTTPStatus.PARTIAL_CONTENT or reply.length != len(buffer):
-                return False
-            done = 0
-            while done < len(buffer) and (got := reply.readinto(buffer[done:])):
-                done += got
-            return done == len(buffer)
 
     def _address(self, key: str) -> SplitResult | None:
         now = time.monotonic()
@@ -97,21 +88,95 @@ class S3Reader(Reader):
             self._addresses = {key: (now, address)}
         return address
 
-    def _connected(self, address: SplitResult) -> http.client.HTTPConnection:
-        if self._connection is None:
-            self._connection = _connection(address)
-        return self._connection
 
+class _Connection:
+    """As much of HTTP as a range needs, over one socket; what it does not understand is refused.
 
-def _connection(address: SplitResult) -> http.client.HTTPConnection:
-    if address.scheme == "https":
-        context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
-        return http.client.HTTPSConnection(
-            address.netloc, timeout=READ_TIMEOUT_SECONDS, context=context
+    `http.client` is two thirds of the interpreter's start to import, and returns to Python for
+    each packet or so, where it waits for other threads that extract.
+    """
+
+    def __init__(self, address: SplitResult) -> None:
+        is_secure = address.scheme == "https"
+        place = (address.hostname or "", address.port or (443 if is_secure else 80))
+        self._socket = socket.create_connection(place, timeout=READ_TIMEOUT_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._flags = 0
+        if is_secure:
+            self._socket = _secured(self._socket, place[0])
+        else:  # the kernel waits for all of it, and for no longer
+            self._socket.settimeout(None)
+            limit = struct.pack("ll", int(READ_TIMEOUT_SECONDS), 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self._flags = socket.MSG_WAITALL
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fill(self, address: SplitResult, start: int, buffer: memoryview) -> bool:
+        """Read a range into the buffer; False where the reply is another than its bytes.
+
+        Raises:
+            OSError: The connection broke.
+        """
+        request = (
+            f"GET {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+            f"Range: bytes={start}-{start + len(buffer) - 1}\r\nAccept-Encoding: identity\r\n\r\n"
         )
-    return http.client.HTTPConnection(address.netloc, timeout=READ_TIMEOUT_SECONDS)
+        self._socket.sendall(request.encode("ascii"))
+        head, body = self._head()
+        if not _promises(head, len(buffer)) or len(body) > len(buffer):
+            return False
+        done = len(body)
+        buffer[:done] = body
+        while done < len(buffer):
+            got = self._socket.recv_into(buffer[done:], 0, self._flags)
+            if not got:
+                raise ConnectionError("the server hung up")
+            done += got
+        return True
+
+    def _head(self) -> tuple[bytes, bytes]:
+        """Return the head of the reply, and what came of its body already."""
+        found = b""
+        while len(found) < _MOST_HEAD_BYTES:
+            more = self._socket.recv(_MOST_HEAD_BYTES)
+            if not more:
+                raise ConnectionError("the server hung up")
+            found += more
+            head, end, body = found.partition(b"\r\n\r\n")
+            if end:
+                return head, body
+        return b"", b""
+
+
+def _promises(head: bytes, n_bytes: int) -> bool:
+    """Tell whether a reply is so many bytes of an object, as they are."""
+    status, *lines = head.split(b"\r\n")
+    if not status.startswith((b"HTTP/1.1 206 ", b"HTTP/1.0 206 ")):
+        return False
+    pairs = (line.partition(b":") for line in lines)
+    fields = {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
+    return (
+        fields.get(b"content-length") == str(n_bytes).encode()
+        and b"transfer-encoding" not in fields
+        and fields.get(b"content-encoding", b"identity") == b"identity"
+    )
+
+
+def _secured(plain: socket.socket, host: str) -> socket.socket:
+    import ssl  # noqa: PLC0415  as long as half of the interpreter's start
+
+    context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
+    return context.wrap_socket(plain, server_hostname=host)
 
 
 def _has_proxy(address: SplitResult) -> bool:
+    names = {name.lower() for name in os.environ}
+    if sys.platform == "linux" and f"{address.scheme}_proxy" not in names:
+        return False
+    import urllib.request  # noqa: PLC0415  likewise
+
     host = address.hostname or ""
     return address.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)

@@ -35,6 +35,16 @@ def fill(text: str | DatasetUri, *, scheduled: Callable[[], datetime] = schedule
     return _FIELD.sub(written, text)
 
 
+def zone_of(text: str) -> tzinfo:
+    """Return the time zone of the first field in `text` that names one, else UTC.
+
+    Raises:
+        InvalidUriError: It is not known here.
+    """
+    named = (field["zone"] for field in _FIELD.finditer(text) if field["zone"])
+    return _zone(next(named, None), where=text)
+
+
 def _zone(name: str | None, *, where: str) -> tzinfo:
     if name is None:
         return UTC

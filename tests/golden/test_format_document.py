@@ -79,6 +79,7 @@ def test_every_key_of_the_layout_is_listed() -> None:
         keys.package_key(execution, uri, 0, 2).replace("-1.", "-<n>."),
         keys.tables_prefix(execution, uri) + "<k>.parquet",
         keys.tables_prefix(execution, None) + "<k>.parquet",
+        keys.stamps_key(keys.tables_prefix(execution, uri) + "<k>.parquet"),
         keys.journal_prefix(execution, uri) + "<k>-<m>.parquet",
         keys.execution_key(execution),
         keys.record_key(uri),
@@ -86,6 +87,7 @@ def test_every_key_of_the_layout_is_listed() -> None:
         keys.packages_key(uri),
         keys.tombstone_key(uri),
         keys.attempt_key(uri, execution),
+        keys.once_prefix(uri, "<digest>", "work").replace("/work/", "/<work>/…"),
         keys.datum_alias_key("<alias>"),
     ]
     section = TEXT.split("## Keys", 1)[1].split("## When", 1)[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
 
 import pytest
 
@@ -16,8 +17,10 @@ from prefect_datasets.core.publish.publish import publish_part, publish_plan
 from prefect_datasets.core.store import Range, Store, gcs, open_store
 from prefect_datasets.core.store.stamps import stamp_of
 from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.garbage import GRACE_SECONDS, plan_garbage
 from prefect_datasets.core.versions.verify import verify
 from tests.core.published import Told, contents, declare, uri
+from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
 from tests.stores.contract import spread
 
@@ -29,6 +32,12 @@ FILES = {
     **{f"odd/{name}": name.encode() for name in ODD},
     "empty": b"",
 }
+
+
+@pytest.fixture
+def proxy(seaweedfs: Served) -> Generator[FaultProxy]:
+    with FaultProxy(str(seaweedfs.options["endpoint_url"])) as running:
+        yield running
 
 
 class PrefixContract:
@@ -145,13 +154,16 @@ class PrefixContract:
             assert stamp_of(info) == stamp_of(listed[key])
 
 
-def planned(raw: Store, store: Store, name: str, **rest: object) -> Plan:
+def planned(raw: Store, store: Store, name: str, *, read_all: bool = False, **rest: object) -> Plan:
     declared = declare(name, **{"packaging": True, **rest})
-    return plan_prefix(raw.url, store=store, options=raw.options, to=[declared])
+    return plan_prefix(raw.url, store=store, options=raw.options, to=[declared], read_all=read_all)
 
 
-def publish(raw: Store, store: Store, name: str, **rest: object) -> VersionRecord:
-    [record] = publish_plan(planned(raw, store, name, **rest), store=store)
+def publish(
+    raw: Store, store: Store, name: str, *, read_all: bool = False, **rest: object
+) -> VersionRecord:
+    plan = planned(raw, store, name, read_all=read_all, **rest)
+    [record] = publish_plan(plan, store=store)
     return record
 
 
@@ -188,6 +200,37 @@ class TestSeaweedFS(ServedPrefix):
     @pytest.fixture
     def served(self, seaweedfs: Served) -> Served:
         return seaweedfs
+
+    def test_only_what_changed_is_read_again(
+        self, raw: Store, store: Store, proxy: FaultProxy
+    ) -> None:
+        """Reads go through a proxy that refuses all but those that are due."""
+        seen = open_store(raw.url, {**raw.options, "endpoint_url": proxy.url})
+        raw.write_many(list(FILES.items()))
+        first = publish(seen, store, "v1")
+        reads = proxy.fail("GET", "refuse", path="/raw/", times=10**6)
+        assert publish(seen, store, "v1") == first
+        second = publish(seen, store, "v2", base=uri("v1"))
+        assert (second.digest, second.packages) == (first.digest, first.packages)
+        assert reads.hits == 0
+        proxy.clear()
+
+        raw.write_many([("many/007.bin", spread(1500, 99)), ("new", b"")])
+        proxy.fail("GET", "refuse", path=r"/raw/(?!many/007\.bin|new)", times=10**6)
+        third = publish(seen, store, "v3", base=uri("v2"))
+        proxy.clear()
+        changed = {**FILES, "many/007.bin": spread(1500, 99), "new": b""}
+        assert contents(store, third) == changed
+        reads = proxy.fail("GET", "refuse", path="/raw/many/000")
+        assert publish(seen, store, "v4", read_all=True).digest == third.digest
+        assert reads.hits == 1
+        assert verify(third.uri, store=store, deep=True).is_whole
+
+    def test_stamps_live_as_long_as_the_version(self, raw: Store, store: Store) -> None:
+        raw.write("a", b"1")
+        publish(raw, store, "v1")
+        garbage = plan_garbage(store, time.time() + 2 * GRACE_SECONDS)
+        assert not garbage.keys
 
 
 class TestSeaweedFSByS3fs(ServedPrefix):

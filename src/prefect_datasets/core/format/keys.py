@@ -110,6 +110,11 @@ def table_key(execution: str, uri: DatasetUri | None, index: int) -> str:
     return f"{tables_prefix(execution, uri)}{index}.parquet"
 
 
+def stamps_key(table: str) -> str:
+    """Where the stamps of the objects are that a part was published from; `table` is its table."""
+    return table.replace("/tables/", "/stamps/", 1).removesuffix(".parquet")
+
+
 def journal_prefix(execution: str, uri: DatasetUri | None) -> str:
     """Where an execution notes which single files it has stored for a version so far."""
     of_version = f"{uri.dataset}/{uri.version}/" if uri else "@files/"

@@ -58,11 +58,13 @@ class PrefixScan(Scan):
     Attributes:
         store: The store, its root being the prefix.
         metadata: Size and stamp of each metadata file.
+        has_etags: Whether all stamps are of ETags: they tell objects apart for good.
         is_included: Which rows of the listing are asked for; None for all.
     """
 
     store: Store
     metadata: dict[str, tuple[int, int]]
+    has_etags: bool
     is_included: Bools | None
 
     @property
@@ -93,7 +95,7 @@ def scan_prefix(store: Store, *, include: Sequence[str] = ()) -> PrefixScan:
             be published: all of them are listed.
         StoreError: The store failed.
     """
-    found = _listed(store)
+    found, has_etags = _listed(store)
     if not found.num_rows:
         raise InvalidInputError(
             "No objects lie below the prefix",
@@ -120,6 +122,7 @@ def scan_prefix(store: Store, *, include: Sequence[str] = ()) -> PrefixScan:
         ),
         store=store,
         metadata={path.decode(): known for path, known in metadata.items()},
+        has_etags=has_etags,
         is_included=is_wanted[is_kept] if include else None,
     )
 
@@ -127,9 +130,10 @@ def scan_prefix(store: Store, *, include: Sequence[str] = ()) -> PrefixScan:
 # -- listing
 
 
-def _listed(store: Store) -> pa.Table:
-    """Return path (bytes), size and stamp of every object, in path order."""
+def _listed(store: Store) -> tuple[pa.Table, bool]:
+    """Return path (bytes), size and stamp of all objects, in path order; whether all have ETags."""
     batches: list[pa.RecordBatch] = []
+    has_etags = True
     names: list[bytes] = []
     sizes, stamps = array("q"), array("q")
     for info in chain(store.list(""), [None]):
@@ -137,12 +141,13 @@ def _listed(store: Store) -> pa.Table:
             names.append(info.key.encode(errors="surrogateescape"))
             sizes.append(info.n_bytes)
             stamps.append(stamp_of(info))
+            has_etags = has_etags and bool(info.etag)
         if len(names) == _ROWS_AT_ONCE or info is None:
             columns = [binaries(names, _BYTES), _numbers(sizes), _numbers(stamps)]
             batches.append(pa.RecordBatch.from_arrays(columns, names=LISTING.names))
             names, sizes, stamps = [], array("q"), array("q")
     found = pa.Table.from_batches(batches)
-    return found.take(pc.sort_indices(found["path"])).combine_chunks()
+    return found.take(pc.sort_indices(found["path"])).combine_chunks(), has_etags
 
 
 def _numbers(values: array[int]) -> pa.Array:

@@ -8,7 +8,8 @@ A plan is data: its parts can be published one by one, in any order, in other pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,9 @@ from prefect_datasets.core.publish import journal
 from prefect_datasets.core.publish.plan_version import (
     Decision,
     PartPlan,
+    Plan,
     Policy,
+    VersionPlan,
     as_sources,
     cut_parts,
     decide_packaging,
@@ -43,6 +46,7 @@ from prefect_datasets.core.publish.plan_version import (
     inherit,
     merge_sources,
 )
+from prefect_datasets.core.publish.recognised import attempted, published, recognise
 from prefect_datasets.core.publish.reference import reference_of, reference_of_newest
 from prefect_datasets.core.publish.stored import mark_stored, with_stored
 from prefect_datasets.core.publish.unchanged import mark_unchanged, with_digests
@@ -52,65 +56,14 @@ if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
     from prefect_datasets.core.uri import DatasetUri
 
-
-@dataclass(frozen=True, slots=True)
-class VersionPlan:
-    """One version to be published.
-
-    Attributes:
-        declaration: What was asked for.
-        execution: Id of the execution that publishes.
-        parts: What is left to do; empty if the version exists with these files.
-        decision: Whether it is packaged, and why.
-        parent: URI of the base, aliases resolved; empty if there is none.
-        earlier: Executions that tried to publish it before and did not end.
-        existing: The version's record, if it exists with these files. Its `parts`, if there are
-            any, are packages that are added to it.
-        datum_aliases: Path of the file that each datum alias shall name.
-    """
-
-    declaration: VersionDeclaration
-    execution: str
-    parts: tuple[PartPlan, ...]
-    decision: Decision
-    parent: str = ""
-    earlier: tuple[str, ...] = ()
-    existing: VersionRecord | None = None
-    datum_aliases: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def uri(self) -> DatasetUri:
-        """The version."""
-        return self.declaration.uri
-
-    @property
-    def n_files(self) -> int:
-        """Number of files to be published."""
-        return sum(part.n_files for part in self.parts)
-
-    @property
-    def n_bytes(self) -> int:
-        """Sum of their sizes."""
-        return sum(part.n_bytes for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that a directory's files become.
-
-    Attributes:
-        execution: Id of the execution that publishes.
-        versions: The versions, ordered by URI.
-        loose: Parts of the files that are in no version; they are stored one by one.
-        datum_aliases: Path of the loose file that each datum alias shall name.
-        warnings: What the user should know, one line each.
-    """
-
-    execution: str
-    versions: tuple[VersionPlan, ...]
-    loose: tuple[PartPlan, ...]
-    datum_aliases: Mapping[str, str]
-    warnings: tuple[str, ...]
+__all__ = [
+    "Plan",
+    "Planner",
+    "VersionPlan",
+    "all_files_to",
+    "plan_directory",
+    "plan_package_parts",
+]
 
 
 def plan_directory(
@@ -169,6 +122,7 @@ class Planner:
         policy: How to publish.
         execution: Id of the execution.
         origin: The store whose objects the files are; None for files of this machine.
+        reads_all: Whether objects are read though they are as they were when last published.
 
     Attributes:
         warnings: What the user should know, so far.
@@ -182,8 +136,9 @@ class Planner:
         execution: str,
         *,
         origin: Store | None = None,
+        reads_all: bool = True,
     ) -> None:
-        self._root, self._origin = root, origin
+        self._root, self._origin, self._reads_all = root, origin, reads_all
         self._store, self._policy, self._execution = store, policy, execution
         self.warnings: list[str] = []
 
@@ -211,6 +166,7 @@ class Planner:
     ) -> VersionPlan:
         local = _rows_of(files, declarations.members[declaration.uri])
         base, stored = self._base(declaration)
+        local = self._recognised(local, declaration, base)
         parent = str(base.uri) if base else ""
         inherited = self._inherited(declaration, parent, stored)
         sources = merge_sources(inherited, local, stored=stored)
@@ -252,6 +208,21 @@ class Planner:
             earlier=earlier,
             datum_aliases=_aliases_within(declarations.datum_aliases, sources),
         )
+
+    def _recognised(
+        self, local: pa.Table, declaration: VersionDeclaration, base: VersionRecord | None
+    ) -> pa.Table:
+        """Take from what was published of the prefix before what has not changed since."""
+        if self._origin is None or self._reads_all:
+            return local
+        store, uri = self._store, declaration.uri
+        attempts = journal.open_attempts(store, uri)
+        known = chain(
+            published(store, self._origin, (catalog.read_record(store, uri), base)),
+            attempted(store, self._origin, uri, attempts),
+        )
+        sources = as_sources(local)
+        return recognise(sources, known, with_objects=self._policy.individual_files)
 
     def _base(
         self, declaration: VersionDeclaration

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_datasets.core.columns import nulls, numbers
-from prefect_datasets.core.format.record import Part
+from prefect_datasets.core.format.record import Part, VersionRecord
 from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.globs import Globs
 from prefect_datasets.core.uri import DatasetUri
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.metadata.declarations import VersionDeclaration
     from prefect_datasets.core.store import Store
 
 MAX_PACKAGE_BYTES = 1 << 30
@@ -31,12 +32,14 @@ _ARCHIVES = "zip|tar|tgz|gz|bz2|xz|zst|7z|rar|vhpkgzip"
 # null where the file is inherited: then the rest is its row in the base. Where it is set, the file
 # lies on this machine or below a prefix, and sha256, datum and url, if they are set, name an object
 # that was stored before at this path: if the content turns out the same, it is not sent again.
+# `stamp` is kept for the next publish, if the file is an object that has one worth it.
 SOURCES = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("modified", pa.int64()),
         *(pa.field(field.name, field.type) for field in list(ROWS)[2:]),
+        pa.field("stamp", pa.int64()),
     ]
 )
 
@@ -114,7 +117,7 @@ class PartPlan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the part's own rows, and of these what they say: they are a slice of a table."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         return _unpacked, ({**values, "rows": _packed(self.rows)},)
 
     @property
@@ -126,6 +129,66 @@ class PartPlan:
     def n_bytes(self) -> int:
         """Sum of the files' sizes."""
         return pc.sum(self.rows["size"]).as_py() or 0
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlan:
+    """One version to be published.
+
+    Attributes:
+        declaration: What was asked for.
+        execution: Id of the execution that publishes.
+        parts: What is left to do; empty if the version exists with these files.
+        decision: Whether it is packaged, and why.
+        parent: URI of the base, aliases resolved; empty if there is none.
+        earlier: Executions that tried to publish it before and did not end.
+        existing: The version's record, if it exists with these files. Its `parts`, if there are
+            any, are packages that are added to it.
+        datum_aliases: Path of the file that each datum alias shall name.
+    """
+
+    declaration: VersionDeclaration
+    execution: str
+    parts: tuple[PartPlan, ...]
+    decision: Decision
+    parent: str = ""
+    earlier: tuple[str, ...] = ()
+    existing: VersionRecord | None = None
+    datum_aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def uri(self) -> DatasetUri:
+        """The version."""
+        return self.declaration.uri
+
+    @property
+    def n_files(self) -> int:
+        """Number of files to be published."""
+        return sum(part.n_files for part in self.parts)
+
+    @property
+    def n_bytes(self) -> int:
+        """Sum of their sizes."""
+        return sum(part.n_bytes for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a directory's files become.
+
+    Attributes:
+        execution: Id of the execution that publishes.
+        versions: The versions, ordered by URI.
+        loose: Parts of the files that are in no version; they are stored one by one.
+        datum_aliases: Path of the loose file that each datum alias shall name.
+        warnings: What the user should know, one line each.
+    """
+
+    execution: str
+    versions: tuple[VersionPlan, ...]
+    loose: tuple[PartPlan, ...]
+    datum_aliases: Mapping[str, str]
+    warnings: tuple[str, ...]
 
 
 def _packed(rows: pa.Table) -> pa.Buffer:

@@ -92,6 +92,7 @@ def plan_prefix(
     policy: Policy | None = None,
     execution: str | None = None,
     strict: bool = True,
+    read_all: bool = False,
 ) -> Plan:
     """Plan the publishing of what lies below a prefix; nothing is stored, and no object read.
 
@@ -108,6 +109,7 @@ def plan_prefix(
         policy: How to publish.
         execution: Id of the execution; left out, a new one.
         strict: Whether faulty metadata is an error; else it is left out with a warning.
+        read_all: Read objects too whose size and ETag are those that they were published with.
 
     Raises:
         InvalidInputError: The URL, a name, a path or the metadata is wrong; all faults in one
@@ -130,8 +132,16 @@ def plan_prefix(
     if found.is_included is not None:
         declarations = _narrowed(declarations, found.is_included)
         found = replace(found, listing=found.listing.filter(bool_array(found.is_included)))
+    if found.has_etags:
+        listing = found.listing
+        found = replace(found, listing=listing.append_column("stamp", listing["modified"]))
     planner = Planner(
-        origin.url, store, policy or Policy(), execution or catalog.new_id(), origin=origin
+        origin.url,
+        store,
+        policy or Policy(),
+        execution or catalog.new_id(),
+        origin=origin,
+        reads_all=read_all or not found.has_etags,
     )
     planner.warnings.extend([*found.warnings, *declarations.warnings])
     return planner.plan(found, declarations)

@@ -41,6 +41,7 @@ from prefect_datasets.core.publish.plan import (
     plan_package_parts,
 )
 from prefect_datasets.core.publish.plan_version import Decision, PartPlan, Policy, hint
+from prefect_datasets.core.publish.recognised import write_stamps
 from prefect_datasets.core.publish.together import store_together
 from prefect_datasets.core.publish.unchanged import executions_of, same_as_base, with_digests
 from prefect_datasets.core.versions import catalog
@@ -225,6 +226,7 @@ def _package(part: PartPlan) -> Package:
 def _write_table(part: PartPlan, rows: pa.Table, package: Package | None, store: Store) -> Part:
     table = memoryview(write_table(rows))
     key = keys.table_key(part.execution, part.uri, part.index)
+    write_stamps(part, key, store=store)
     store.write(key, table)
     return Part(
         table=key,

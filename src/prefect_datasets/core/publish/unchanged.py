@@ -82,10 +82,17 @@ def _marked(part: PartPlan, of_base: dict[str, tuple[Part, pa.Table]]) -> PartPl
     if found is None or rows is None or found.n_files != part.n_files:
         return part
     same = all(part.rows[name].equals(rows[name]) for name in ("path", "size", "metadata"))
+    same = same and _has_same_known(part.rows, rows)
     is_packaged = found.package is not None
     if not same or is_packaged != part.is_packaged or _lacks_objects(part, rows):
         return part
     return replace(part, base=found)
+
+
+def _has_same_known(rows: pa.Table, base: pa.Table) -> bool:
+    """Tell whether the files that are known already are the base's; they may be of elsewhere."""
+    is_known = pc.is_null(rows["modified"])
+    return rows["sha256"].filter(is_known).equals(base["sha256"].filter(is_known))
 
 
 def _lacks_objects(part: PartPlan, rows: pa.Table) -> bool:

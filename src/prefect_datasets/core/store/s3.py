@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 # Keys that obstore refuses or changes: empty, `.` and `..` segments, controls, a `/` at either end.
 _ODD = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
+# What obstore says of a key that it does not take, and of a page that broke off: it asks again for
+# everything else.
+_OBSTORE_CAN_NOT = ("invalid path", "list response body")
 _DELETE_PAGE = 1000
 _CONFLICT_TRIES = 3
 _SIGNED_SECONDS = 3600
@@ -222,7 +225,7 @@ class S3Store(Store):
                 last = found.key
                 yield found
         except Exception as error:
-            if "invalid path" not in str(error):
+            if not any(words in str(error) for words in _OBSTORE_CAN_NOT):
                 raise
             fast = None
         if fast is None:

@@ -124,6 +124,7 @@ def reached_by(store: Store, versions: Iterable[VersionRecord]) -> Iterator[str]
 
 def _reached_by_part(store: Store, part: Part) -> Iterator[str]:
     yield part.table
+    yield keys.stamps_key(part.table)
     # As it is stored: files may lie in other objects than their part's package.
     rows = parts.read_stored(store, part)
     for name in ("url", "package"):

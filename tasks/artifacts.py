@@ -23,6 +23,16 @@ from prefect_datasets.tasks.limits import (
 )
 from prefect_datasets.tasks.run import Logger, Run
 
+__all__ = [
+    "Cell",
+    "create_markdown",
+    "create_progress",
+    "create_table",
+    "emit",
+    "unless_the_api_is_gone",
+    "update_progress",
+]
+
 T = TypeVar("T")
 
 
@@ -74,9 +84,11 @@ def create_table(
     unless_the_api_is_gone(run.logger, f"No table {key!r}", lambda: _create(artifact))
 
 
-def create_progress(client: SyncPrefectClient, run: Run, *, description: str) -> UUID:
-    """Leave a progress artifact at 0 %; it has no key, so it shows in its run alone."""
-    return client.create_artifact(_described(run, "progress", None, 0.0, description)).id
+def create_progress(
+    client: SyncPrefectClient, run: Run, *, percent: float, description: str
+) -> UUID:
+    """Leave a progress artifact; it has no key, so it shows in its run alone."""
+    return client.create_artifact(_described(run, "progress", None, percent, description)).id
 
 
 def update_progress(

@@ -18,14 +18,16 @@ from prefect.client.schemas.filters import (
 )
 
 from prefect_datasets.core.progress import format_bytes
-from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
 from prefect_datasets.tasks import artifacts
+from prefect_datasets.tasks.events import refer
 from prefect_datasets.tasks.limits import Cell
 from prefect_datasets.tasks.run import Run, run_count
 
 KEY = "resolved-inputs"
 
 _MOST_ROWS = 1_000
+_MOST_EVENTS = 50
 
 # What this process knows, and all there is where the API does not answer: for each run the version
 # behind each (URI, store).
@@ -96,6 +98,9 @@ def keep(run: Run, answers: Sequence[Answer]) -> None:
     names = ", ".join(dict.fromkeys(answer.name for answer in answers))
     rows = [answer.row() for answer in answers[:_MOST_ROWS]]
     artifacts.create_table(run, key=KEY, rows=rows, description=f"Inputs: {names}")
+    versions = dict.fromkeys(each.resolved for each in answers if is_dataset_uri(each.resolved))
+    for uri in list(versions)[:_MOST_EVENTS]:
+        refer(run, DatasetUri.parse(uri))
 
 
 def inputs_of(run: Run) -> dict[str, list[str]]:

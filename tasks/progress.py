@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from itertools import chain, repeat
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -24,7 +25,10 @@ from prefect_datasets.tasks.run import Run, current_run
 
 _log = logging.getLogger("prefect_datasets")
 
+# What is long gets fewer updates: a day's work is thousands of requests either way.
 SECONDS_BETWEEN_UPDATES = 2.0
+_SECONDS_BETWEEN_LATER_UPDATES = 5.0
+_UPDATES_BEFORE = 30
 _STEPS = 10
 _SECONDS_TO_END = 5.0
 _NOT_SHOWN = "The Prefect API does not answer: progress is in the log only."
@@ -138,9 +142,14 @@ class RunProgress:
         # Settings of its own make it a client of its own: the run's is not made for two threads.
         with get_client(sync_client=True, httpx_settings={}) as client:
             self._move(client)
-            while not self._ending.wait(SECONDS_BETWEEN_UPDATES):
+            for seconds in chain(
+                repeat(SECONDS_BETWEEN_UPDATES, _UPDATES_BEFORE),
+                repeat(_SECONDS_BETWEEN_LATER_UPDATES),
+            ):
+                has_ended = self._ending.wait(seconds)
                 self._move(client)
-            self._move(client)
+                if has_ended:
+                    return
 
     def _move(self, client: SyncPrefectClient) -> None:
         if not self._gauge.what:
@@ -154,11 +163,15 @@ class RunProgress:
             self._has_failed = True
 
     def _show(self, client: SyncPrefectClient) -> None:
-        described = self._gauge.describe()
+        described, percent = self._gauge.describe(), round(self._gauge.fraction * 100, 1)
         if self._artifact is None:
-            self._artifact = artifacts.create_progress(client, self.run, description=described)
-        percent = round(self._gauge.fraction * 100, 1)
-        artifacts.update_progress(client, self._artifact, percent=percent, description=described)
+            self._artifact = artifacts.create_progress(
+                client, self.run, percent=percent, description=described
+            )
+        else:
+            artifacts.update_progress(
+                client, self._artifact, percent=percent, description=described
+            )
 
 
 class Share:

@@ -21,6 +21,7 @@ __all__ = ["Story", "artifact_key", "package_rows", "summary"]
 _MOST_ROWS = 1_000
 _MOST_MARKDOWN_ROWS = 50
 _MOST_URIS = 20
+_SHOWN_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def _facts(record: VersionRecord, story: Story, store: Store) -> list[tuple[str,
         ("Packages", packages),
         ("Made from", code(record.parent) if record.parent else "nothing: all files are its own"),
         ("Digest", code(record.digest)),
-        ("Committed", record.created),
+        ("Committed", f"{record.created[:19].replace('T', ' ')} UTC"),
         ("Store", code(store.url)),
     ]
     if story.aliases:
@@ -155,15 +156,15 @@ def _packages_section(record: VersionRecord, store: Store) -> str:
             f"{part.n_files:,}",
             format_bytes(part.package.n_bytes),
             plain(cut_text(part.first, 80)),
-            code(part.digest),
-            code(part.table_sha256),
+            code(part.digest[:_SHOWN_DIGITS]),
         )
         for number, part in shown
         if part.package
     ]
-    head = ["package", "files", "size", "first file", "digest of its files", "SHA-256 of its table"]
+    head = ["package", "files", "size", "first file", "digest of its files"]
     more = len(packaged) - len(shown)
-    end = f"… and {more:,} more, in the table of packages." if more else ""
+    end = f"… and {more:,} more. " if more else ""
+    end += "Whole digests and addresses are in the table of packages."
     return section("Packages", table(head, rows), end)
 
 

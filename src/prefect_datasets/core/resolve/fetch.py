@@ -46,6 +46,9 @@ _N_WRITERS = os.cpu_count() or 1
 # Rows of single objects that are planned at a time: their keys are Python strings.
 _SINGLES_AT_ONCE = 1 << 16
 
+# Rows that are Python objects at a time, for each thread; of empty files 100,000 fit in a read.
+_MOST_ROWS = 1 << 13
+
 _NOTHING = memoryview(b"")
 
 # So many at least are worth a plan of their own.
@@ -155,6 +158,12 @@ class Members:
         )
 
 
+def _slices(first: int, end: int) -> Iterator[slice]:
+    """Cut a range of rows where there are too many."""
+    for start in range(first, end, _MOST_ROWS):
+        yield slice(start, min(start + _MOST_ROWS, end))
+
+
 class Fetcher:
     """Runs reads; its methods are called from several threads.
 
@@ -190,14 +199,17 @@ class Fetcher:
         first, end = job[0].first, job[-1].end
         rows = plan.order[first:end]
         begins = np.repeat([read.start for read in job], [read.end - read.first for read in job])
-        contents = members.contents(rows, plan.starts[first:end] - begins)
+        starts = plan.starts[first:end] - begins
+        few = members.contents(rows, starts) if len(rows) <= _MOST_ROWS else None
         failed: list[Int64s] = []
         for read, buffer in zip(job, self._try_reads(job, hands), strict=True):
-            here = slice(read.first - first, read.end - first)
-            if buffer is None:
-                failed.append(rows[here])
-            elif bad := self._write(contents[here], buffer, hands):
-                failed.append(rows[here][bad])
+            for here in _slices(read.first - first, read.end - first):
+                if buffer is None:
+                    failed.append(rows[here])
+                    continue
+                contents = few[here] if few else members.contents(rows[here], starts[here])
+                if bad := self._write(contents, buffer, hands):
+                    failed.append(rows[here][bad])
         if failed:
             self.heal(members, np.concatenate(failed), job[0].key, hands)
         self.done(members, rows)

@@ -18,9 +18,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     if warm.answer(given):
         return 0
-    from prefect_datasets.cli.run import end_process, run  # noqa: PLC0415  takes several times as long
+    from prefect_datasets.cli.run import run, run_alone  # noqa: PLC0415  several times as long
 
-    code = run(given)
-    if argv is None:
-        end_process(code)
-    return code
+    return run_alone(given) if argv is None else run(given)

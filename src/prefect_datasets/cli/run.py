@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DEBUG_VARIABLE = "PREFECT_DATASETS_DEBUG"
 WRONG_USAGE = 2
+# Commands that run what others wrote. In all others nobody multiplies matrices: the threads that
+# numpy starts for it, one for each processor, would only spin, as long as a tenth of a second each.
+_THEIR_OWN = ("run", "demo")
 
 
 def run(given: Sequence[str]) -> int:
@@ -48,7 +51,16 @@ def run(given: Sequence[str]) -> int:
         return 1
 
 
-def end_process(code: int) -> None:
+def run_alone(given: Sequence[str]) -> int:
+    """Run the command line `given` in a process that does nothing else, and end the process."""
+    if given and given[0] not in _THEIR_OWN:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    code = run(given)
+    _end_process(code)
+    return code
+
+
+def _end_process(code: int) -> None:
     """End this process as the interpreter does, but for taking its modules apart.
 
     With Arrow and numpy that takes a tenth of what a small resolve takes, and Arrow has been seen

@@ -203,3 +203,22 @@ def test_json_as_json_has_it(fields: dict[str, str | float | None]) -> None:
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (each says something else)
         small_json.loads(data)
+
+
+def test_a_step_sees_nothing_of_how_we_start(spawn: Run, tmp_path: Path, store: str) -> None:
+    """What numpy is told in our processes would slow down the step's own."""
+    step = {"step": {"name": "say", "image": "python:3.11", "command": "env >&2; env"}}
+    (tmp_path / "valohai.yaml").write_text(json.dumps([step]))
+    done = spawn("run", "say", "-f", tmp_path / "valohai.yaml", "--store", store)
+    assert done.code == 0, done.err
+    assert "VH_" in done.out + done.err
+    assert "OPENBLAS" not in done.out + done.err
+
+
+def test_a_process_that_ends_at_once_has_said_all(spawn: Run, published: str) -> None:
+    """Into a pipe, whose buffer the interpreter would have flushed at its end."""
+    files = spawn("files", V1, "--store", published)
+    assert files.code == 0, files.err
+    assert len(files.out.splitlines()) > 1
+    missing = spawn("show", "dataset://pets/v9", "--store", published)
+    assert (missing.code, missing.err.count("\n")) == (1, 1)

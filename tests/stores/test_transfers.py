@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from prefect_datasets.core.store.transfers import MAX_THREADS, run_all
+from prefect_datasets.core.store.transfers import MAX_THREADS, READING, run_all
 
 
 def test_results_keep_the_items_order() -> None:
@@ -64,3 +64,18 @@ def test_it_can_be_called_from_many_threads() -> None:
 
 def test_nothing_to_do() -> None:
     assert run_all(lambda n: n, []) == []
+
+
+def test_reading_does_not_wait_for_writing() -> None:
+    end, results = threading.Event(), list[int]()
+    writing = threading.Thread(
+        target=lambda: run_all(lambda _: end.wait(30), range(2 * MAX_THREADS))
+    )
+    writing.start()
+    try:
+        results = run_all(lambda n: n, range(100), pool=READING)
+        assert not end.is_set()
+    finally:
+        end.set()
+        writing.join()
+    assert results == list(range(100))

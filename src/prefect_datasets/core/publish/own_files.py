@@ -30,7 +30,7 @@ from prefect_datasets.core.publish.fill import (
 )
 from prefect_datasets.core.store import Range
 from prefect_datasets.core.store.stamps import has_changed, read_as_listed
-from prefect_datasets.core.store.transfers import run_all
+from prefect_datasets.core.store.transfers import READING, run_all
 
 if TYPE_CHECKING:
     from prefect_datasets.core.errors import SourceChangedError
@@ -167,7 +167,7 @@ class PrefixFiles(OwnFiles):
             return self._fill_one(view, *at, has_headers=has_headers)
 
         places = list(zip(members.tolist(), starts.tolist(), strict=True))
-        found = run_all(fill_one, places, n_threads=self.n_threads)
+        found = run_all(fill_one, places, n_threads=self.n_threads, pool=READING)
         return Hashes(*(b"".join(column) for column in zip(*found, strict=True)))
 
     def _fill_one(

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 # The client would try again for a minute where nothing answers. A quarter of that outlasts a server
 # that starts anew; for some time after that, nothing is shown.
-_IMPATIENT: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 3}
+_MOST_RETRIES = 3
 _SECONDS_OF_SILENCE = 60.0
 _silent_until = 0.0
 
@@ -137,7 +137,9 @@ def emit(
 
 
 def _create(artifact: ArtifactCreate) -> None:
-    with temporary_settings(_IMPATIENT), get_client(sync_client=True) as client:
+    retries = min(PREFECT_CLIENT_MAX_RETRIES.value(), _MOST_RETRIES)
+    impatient: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: retries}
+    with temporary_settings(impatient), get_client(sync_client=True) as client:
         client.create_artifact(artifact)
 
 

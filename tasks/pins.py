@@ -97,7 +97,10 @@ def keep(run: Run, answers: Sequence[Answer]) -> None:
         inputs.setdefault(answer.name, []).append(answer.resolved)
     names = ", ".join(dict.fromkeys(answer.name for answer in answers))
     rows = [answer.row() for answer in answers[:_MOST_ROWS]]
-    artifacts.create_table(run, key=KEY, rows=rows, description=f"Inputs: {names}")
+    fetched = format_bytes(sum(answer.n_fetched_bytes for answer in answers))
+    size = format_bytes(sum(answer.n_bytes for answer in answers))
+    described = f"Inputs: {names}: {size}, {fetched} fetched"
+    artifacts.create_table(run, key=KEY, rows=rows, description=described)
     versions = dict.fromkeys(each.resolved for each in answers if is_dataset_uri(each.resolved))
     for uri in list(versions)[:_MOST_EVENTS]:
         refer(run, DatasetUri.parse(uri))

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from prefect_datasets.flows.declare import write_metadata
     from prefect_datasets.flows.once import once_per_version
     from prefect_datasets.flows.package_version import package_version_flow
+    from prefect_datasets.flows.prefix import publish_prefix
     from prefect_datasets.flows.prune import prune_cache
     from prefect_datasets.flows.publish import PublishOptions, publish_directory, publish_outputs
+    from prefect_datasets.flows.recurring import publish_recurring
     from prefect_datasets.flows.resolve import resolve_inputs, warm_cache
+    from prefect_datasets.flows.retention import retain_versions
     from prefect_datasets.flows.run_pipeline import run_pipeline
     from prefect_datasets.flows.run_step import run_step
     from prefect_datasets.flows.triggers import on_new_version
@@ -33,7 +36,10 @@ __all__ = [
     "prune_cache",
     "publish_directory",
     "publish_outputs",
+    "publish_prefix",
+    "publish_recurring",
     "resolve_inputs",
+    "retain_versions",
     "run_pipeline",
     "run_step",
     "verify_version",
@@ -51,7 +57,10 @@ _HOMES = {
     "prune_cache": "prune",
     "publish_directory": "publish",
     "publish_outputs": "publish",
+    "publish_prefix": "prefix",
+    "publish_recurring": "recurring",
     "resolve_inputs": "resolve",
+    "retain_versions": "retention",
     "run_pipeline": "run_pipeline",
     "run_step": "run_step",
     "verify_version": "verify",

@@ -31,7 +31,7 @@ _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kKmMgGtT]?)[bB]?")
 # -- patterns, in what Python and ECMAScript have in common -----------------------------------
 
 # What `strftime` writes without a character that no name may have; in datasets digits alone.
-_DIGITS, _LETTERS = "CdFfGgHIjmMsSuUVwWyY", "aAbBhpP"
+_DIGITS, _LETTERS = "CdFfGgHIjmMsSuUVwWyY", "aAbBhpPZ"
 
 
 def _name(characters: str, directives: str) -> str:
@@ -167,6 +167,22 @@ def parse_size(text: str) -> int:
     if (match := _SIZE.fullmatch(text.strip())) is None:
         raise InvalidInputError("Not a size", subject=repr(text), hint="Write 500M or 50G.")
     return int(float(match["number"]) * _UNITS[match["unit"].lower()])
+
+
+# No `@`: a password in a parameter is shown to everybody.
+Url = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(s3://BUCKET/PREFIX(?!)|[a-z][a-z0-9+.-]*://[^@\s][^@]*)$",
+        }
+    ),
+]
+"""A URL without credentials."""
+
+BlockName = Annotated[str, _schema("name of a saved block", "[a-z0-9-]*")]
+"""Name of a saved block, or nothing."""
 
 
 def titled(title: str, **constraints: Any) -> FieldInfo:

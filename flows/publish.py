@@ -130,22 +130,28 @@ def publish_directory(
     plan = engine.plan_directory(
         Path(directory).expanduser(),
         store=store.open(),
-        to=[_declaration(dataset, version, options)] if dataset else None,
+        to=[declaration(dataset, version, options)] if dataset else None,
         policy=store.policy(
             packaging=PACKAGING[options.packaging],
             individual_files=SWITCH[options.individual_files],
         ),
     )
     if not plan.versions:
-        raise InvalidInputError(
-            "Nothing says which dataset version to make",
-            subject=directory,
-            hint="Name a dataset, or declare the version in the directory's metadata.",
-        )
+        raise is_empty(directory)
     return publish_plan(plan, store)
 
 
-def _declaration(dataset: str, version: str, options: PublishOptions) -> VersionDeclaration:
+def is_empty(source: str) -> InvalidInputError:
+    """Return the error for a source that no version is made of."""
+    return InvalidInputError(
+        "Nothing says which dataset version to make",
+        subject=source,
+        hint="Name a dataset, or declare the version in the metadata that lies there.",
+    )
+
+
+def declaration(dataset: str, version: str, options: PublishOptions) -> VersionDeclaration:
+    """Return the version that a form describes."""
     uri = DatasetUri.parse(fill(f"dataset://{dataset}/{version}"))
     check_new_version_name(uri)
     return VersionDeclaration(

@@ -19,17 +19,7 @@ from prefect_datasets import DatasetStore, flows
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.flows import forms
 from prefect_datasets.flows.forms import NewVersionName, parse_size
-
-SHIPPED = (
-    "check_store",
-    "package_version_flow",
-    "prune_cache",
-    "publish_directory",
-    "run_pipeline",
-    "run_step",
-    "verify_version",
-    "warm_cache",
-)
+from prefect_datasets.flows.serve import SHIPPED
 
 VALID = [
     "v1",
@@ -184,6 +174,8 @@ def start(deployment: Any, **parameters: Any) -> Any:
             {"directory": "x", "options": {"aliases": ["latest"]}},
             "options.aliases[0]",
         ),
+        ("publish_prefix", {"prefix": "bucket/raw"}, "prefix"),
+        ("publish_prefix", {"prefix": "s3://me:secret@bucket/raw"}, "prefix"),
         ("package_version_flow", {"uri": "images"}, "uri"),
         ("verify_version", {"uri": "dataset://a/b", "depth": "very"}, "depth"),
         ("prune_cache", {"keep": "much"}, "keep"),

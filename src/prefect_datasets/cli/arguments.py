@@ -171,6 +171,21 @@ def _add_running(commands: _Commands[_Arguments]) -> None:
     _add_cache_dir(run)
 
 
+def _add_serving(commands: _Commands[_Arguments]) -> None:
+    serve = _command(
+        commands,
+        "serve",
+        "serve:serve",
+        "serve all shipped flows: forms in the Prefect UI, whose runs this process runs",
+    )
+    serve.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="most runs at once (default: PREFECT_RUNNER_PROCESS_LIMIT, else 5)",
+    )
+
+
 def _add_reading(commands: _Commands[_Arguments]) -> None:
     listing = _command(commands, "list", "read:list_", "list datasets, or the versions of one")
     listing.add_argument("dataset", nargs="?", type=_dataset, metavar="DATASET")
@@ -302,6 +317,7 @@ _GROUP_OF = {
     "publish": _add_making,
     "package": _add_making,
     "run": _add_running,
+    "serve": _add_serving,
     "list": _add_reading,
     "show": _add_reading,
     "files": _add_reading,
@@ -360,6 +376,12 @@ def _shard(text: str) -> tuple[int, int]:
     if slash and number.isdecimal() and of.isdecimal() and int(number) < int(of):
         return int(number), int(of)
     raise argparse.ArgumentTypeError(f"not a shard: {text!r}. Write K/N, with K from 0 to N-1")
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"not a number: {text!r}. Write 1 or more")
 
 
 def _n_days(text: str) -> int:

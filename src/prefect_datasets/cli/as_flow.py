@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.logging.configuration import setup_logging
 
 from prefect_datasets.blocks.choice import choose_store
+from prefect_datasets.cli.make import is_prefix
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
 from prefect_datasets.flows.package_version import package_version_flow
+from prefect_datasets.flows.prefix import PrefixOptions, publish_prefix
 from prefect_datasets.flows.publish import PublishOptions, publish_directory
 
 if TYPE_CHECKING:
@@ -27,20 +29,25 @@ _SENDERS = ("EventsWorker", "APILogWorker")
 
 
 def publish(chosen: argparse.Namespace) -> list[VersionRecord]:
-    """Publish a folder by the flow `publish-directory`."""
+    """Publish a folder by the flow `publish-directory`, a URL by `publish-prefix`."""
     show_no_tracebacks()
     block = choose_store(chosen.store)
-    options = PublishOptions(
-        base=str(chosen.base or ""),
-        exclude=chosen.exclude,
-        aliases=chosen.alias,
-        packaging=chosen.packaging or "store",
-        individual_files=chosen.individual_files or "store",
-    )
-    named: dict[str, str] = {}
+    said: dict[str, Any] = {
+        "base": str(chosen.base or ""),
+        "exclude": chosen.exclude,
+        "aliases": chosen.alias,
+        "packaging": chosen.packaging or "store",
+        "individual_files": chosen.individual_files or "store",
+    }
+    named: dict[str, Any] = {}
     if chosen.to:
         named = {"dataset": chosen.to.dataset, "version": chosen.to.version}
-    versions = publish_directory(block, chosen.directory, options=options, **named)
+    if is_prefix(chosen.directory):
+        prefix_options = PrefixOptions(include=chosen.include, **said)
+        versions: Any = publish_prefix(block, chosen.directory, options=prefix_options, **named)
+    else:
+        options = PublishOptions(**said)
+        versions = publish_directory(block, chosen.directory, options=options, **named)
     return _records(block.open(), versions)
 
 

@@ -1,0 +1,108 @@
+"""Serve all shipped flows from one process: what `prefect-datasets serve` does."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import Flow
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+from prefect.settings import get_current_settings
+from prefect.types.entrypoint import EntrypointType
+
+from prefect_datasets import flows
+from prefect_datasets.blocks.choice import block_name
+from prefect_datasets.blocks.dataset_store import DatasetStore
+
+# The order of the list that people see.
+SHIPPED = (
+    "publish_directory",
+    "publish_prefix",
+    "publish_recurring",
+    "package_version_flow",
+    "warm_cache",
+    "verify_version",
+    "retain_versions",
+    "prune_cache",
+    "check_store",
+    "run_step",
+    "run_pipeline",
+)
+# Others than those of prefect.yaml: to serve on one machine must not move what a work pool runs.
+SUFFIX = "served"
+# A store that is no saved block is saved under this name: forms choose among saved ones.
+SERVED_BLOCK = "served"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A deployment that is served.
+
+    Attributes:
+        name: `flow/deployment`.
+        id: Its id.
+        url: Its page in the Prefect UI, or an empty string.
+    """
+
+    name: str
+    id: str
+    url: str
+
+
+def shipped_flows() -> list[Flow[..., Any]]:
+    """Return the flows that can be deployed as they are."""
+    return [getattr(flows, name) for name in SHIPPED]
+
+
+def saved(store: DatasetStore) -> DatasetStore:
+    """Return the store as a saved block; one that is not saved yet becomes the block `served`."""
+    if not block_name(store):
+        store.save(SERVED_BLOCK, overwrite=True)
+    return store
+
+
+def deployments(store: DatasetStore) -> list[RunnerDeployment]:
+    """Return a deployment of each shipped flow, with the store filled in.
+
+    Args:
+        store: A saved block.
+    """
+    return [
+        each.to_deployment(  # type: ignore[misc] - outside an event loop it is no coroutine
+            f"{each.name}-{SUFFIX}",
+            parameters={"store": store},
+            tags=["prefect-datasets"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for each in shipped_flows()
+    ]
+
+
+def serve(
+    store: DatasetStore, *, begun: Callable[[Sequence[Served]], None], limit: int | None = None
+) -> None:
+    """Serve all shipped flows until the process is told to end.
+
+    Args:
+        store: What their forms have filled in.
+        begun: Is told which deployments there are, when runs of them can be asked for.
+        limit: Most runs at once; None for what Prefect's settings say.
+
+    Raises:
+        DatasetError: The store can't be used from here.
+    """
+    store.check()
+    # A server that does not have this package installed learns of the block here.
+    block = saved(store)
+    runner = Runner(limit=limit) if limit else Runner()
+    served = [_add(runner, each) for each in deployments(block)]
+    begun(served)
+    asyncio.run(runner.start())
+
+
+def _add(runner: Runner, deployment: RunnerDeployment) -> Served:
+    id_ = runner.add_deployment(deployment)
+    ui = get_current_settings().ui_url
+    url = f"{ui.rstrip('/')}/deployments/deployment/{id_}" if ui else ""
+    return Served(f"{deployment.flow_name}/{deployment.name}", str(id_), url)

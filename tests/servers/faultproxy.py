@@ -16,14 +16,15 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Action = Literal["refuse", "reset", "lost_reply", "truncate", "corrupt", "unconditional"]
+Action = Literal["refuse", "reset", "lost_reply", "truncate", "corrupt", "unconditional", "hold"]
 
+_HELD_SECONDS = 100
 _CODES = {500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
 
 
@@ -36,11 +37,13 @@ class Rule:
         action: `refuse` answers `status` and the store sees nothing; `reset` breaks the connection
             before the store sees anything; `lost_reply` breaks it after the store has done the
             work; `truncate` breaks it in the middle of the reply's body; `corrupt` flips one bit
-            of it; `unconditional` hides from the store that a write must not replace anything.
+            of it; `unconditional` hides from the store that a write must not replace anything;
+            `hold` lets the request wait until `released` is set.
         path: A regular expression, searched in path and query.
         times: How often it happens.
         status: What `refuse` answers.
         hits: How often it has happened.
+        released: Set by a test that has seen what it holds up.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Rule:
     times: int
     status: int
     hits: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
 
 
 class FaultProxy:
@@ -137,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             said = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'
             self._answer(rule.status, [("Content-Type", "application/xml")], said.encode())
             return
+        if rule and action == "hold":
+            rule.released.wait(_HELD_SECONDS)
         if action == "unconditional":
             del self.headers["If-None-Match"]
         status, headers, reply = self._forward(body)

@@ -14,7 +14,9 @@ import urllib.request
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
+
+import pytest
 
 
 class Served(NamedTuple):
@@ -31,6 +33,13 @@ class Served(NamedTuple):
 
 class MissingServerError(Exception):
     """The program of a server is not installed."""
+
+
+def unavailable(error: MissingServerError) -> NoReturn:
+    """Skip the test that wants the program; in CI all of them are there, so the test fails."""
+    if os.environ.get("CI") == "true":
+        raise error
+    pytest.skip(str(error))
 
 
 def free_ports(n: int) -> list[int]:

@@ -1,0 +1,238 @@
+"""What a person does in the Prefect UI, from the store's form to a training that nobody started.
+
+Each step is done in a browser, by what is written on the page, against a server that the tests
+start. With a folder in PREFECT_DATASETS_SCREENSHOTS they leave pictures of what they saw.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from prefect_datasets.flows.serve import SHIPPED
+from tests.servers.faultproxy import FaultProxy
+from tests.servers.prefect import PrefectServer, prefect_server
+from tests.servers.process import MissingServerError, Served, running, unavailable
+
+if TYPE_CHECKING:
+    from tests.browser.pages import Pages
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("browser"),  # one server and one browser for all of them
+]
+
+N_SERVED = len(SHIPPED) + 3  # served.py
+STEPS = """
+- step:
+    name: train
+    description: Train a model.
+    image: python:3.11
+    command:
+      - 'echo ''{"accuracy": 0.97}'''
+      - echo {parameter-value:model} > /valohai/outputs/model.txt
+    parameters:
+      - {name: epochs, type: integer, default: 3, min: 1, description: How often it sees a file.}
+      - {name: model, choices: [small, large], default: small, description: Its size.}
+- step:
+    name: release
+    image: python:3.11
+    command: cp /valohai/inputs/model/* /valohai/outputs/
+    inputs: [{name: model}]
+- pipeline:
+    name: train-and-release
+    nodes:
+      - name: train
+        type: execution
+        step: train
+        actions: [{when: node-complete, then: require-approval}]
+      - {name: release, type: execution, step: release}
+    edges: [[train.output.*, release.input.model]]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is on the machine that serves: files to publish, and a valohai.yaml."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "valohai.yaml").write_text(STEPS)
+    for number in range(200):
+        file = folder / "pets" / ("cats", "dogs")[number % 2] / f"{number:03}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{number}\n" * (50 + number * 20))
+    (folder / "sensors").mkdir()
+    (folder / "sensors" / "hall.csv").write_text("12.1\n12.4\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Generator[PrefectServer]:
+    """A Prefect server, and a process that serves flows."""
+    script = Path(__file__).with_name("served.py")
+    command = [sys.executable, script, folder / "shelf", folder]
+    home = folder / "prefect"
+    home.mkdir()
+    with (
+        prefect_server(home) as server,
+        running(command, folder, env=server.environment) as served,
+    ):
+        _wait_for_deployments(server, served, folder)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pages(server: PrefectServer) -> Generator[Pages]:
+    """A browser."""
+    from tests.browser.pages import browser
+
+    try:
+        with browser(server.ui) as pages:
+            yield pages
+    except MissingServerError as error:
+        unavailable(error)
+
+
+@pytest.fixture
+def proxy(seaweedfs: Served) -> Generator[FaultProxy]:
+    """S3 that can be held up."""
+    with FaultProxy(str(seaweedfs.options["endpoint_url"])) as proxy:
+        yield proxy
+
+
+def test_a_store_and_a_version(
+    pages: Pages, proxy: FaultProxy, seaweedfs: Served, fresh_prefix: str, folder: Path
+) -> None:
+    _save_a_store(pages, f"{seaweedfs.url}/{fresh_prefix}", proxy.url, seaweedfs)
+    package = proxy.fail("PUT", "hold", path="vhpkgzip")
+    try:
+        pages.form("publish-directory-served")
+        pages.pick_block("lake")
+        pages.write(Directory=str(folder / "pets"), Dataset="my pets", Version="v1")
+        pages.page.get_by_role("button", name="Submit").click()
+        pages.sees(pages.main, "a dataset such as sensor-data")
+        pages.shoot("refused", height=1300)
+        pages.write(Dataset="pets")
+        pages.choose("Packaging", "on")
+        pages.shoot("form-publish", height=1300)
+        pages.submit()
+        pages.wait_for("Running")
+        shown = pages.until_shown(lambda: pages.tab("Artifacts").get_by_text("PROGRESS"))
+        pages.shoot("progress")
+        assert shown
+    finally:
+        package.released.set()
+    pages.wait_for("Completed")
+    log = pages.tab("Logs")
+    pages.sees(log, "(dataset version package 1/1) uploading pets.v1.vhpkgzip")
+    pages.shoot("run", height=1200)
+    run = pages.page.url
+    summary = pages.artifact("dataset-pets Nov")
+    pages.sees(summary, "dataset://pets/v1")
+    pages.shoot("summary", height=1800)
+    pages.page.goto(run)
+    packages = pages.artifact(re.compile("dataset-pets-packages"))
+    pages.sees(packages, "pets.v1.vhpkgzip")
+    pages.shoot("packages")
+
+
+def _save_a_store(pages: Pages, url: str, endpoint: str, served: Served) -> None:
+    """Save a block in its form."""
+    pages.open("/blocks/catalog")
+    pages.page.get_by_role("textbox", name="Search blocks").fill("dataset")
+    pages.sees(pages.main, "1 Block")
+    pages.page.get_by_role("link", name="Create", exact=True).click()
+    pages.write(Name="lake", URL=url)
+    secrets = {name: served.options[name] for name in ("key", "secret")}
+    options, secret_options = pages.json_fields()
+    options.fill(json.dumps({"endpoint_url": endpoint}))
+    secret_options.fill(json.dumps(secrets))
+    pages.choose("Packaging", "on")
+    pages.shoot("form-store", height=1200)
+    pages.page.get_by_role("button", name="Save").click()
+    pages.page.wait_for_url("**/blocks/block/**")
+    pages.sees(pages.main, "DatasetStore.load")
+    pages.shoot("store", height=1200)
+    assert str(served.options["secret"]) not in pages.page.content()
+
+
+def test_an_approval(pages: Pages) -> None:
+    pages.open("/deployments")
+    pages.form("run-pipeline-served")
+    pages.write(Pipeline="train-and-release")
+    pages.submit()
+    pages.wait_for("Paused")
+    pages.page.get_by_role("button", name="Open menu").first.click()
+    pages.page.get_by_role("menuitem", name="Resume").click()
+    asked = pages.page.get_by_role("dialog")
+    pages.sees(asked, "accuracy = 0.97")
+    pages.shoot("approval")
+    pages.write(Comment="Good enough.")
+    asked.get_by_role("button", name="Resume", exact=True).click()
+    pages.wait_for("Completed")
+    pages.sees(pages.tab("Logs"), "Good enough.")
+    pages.sees(pages.artifact(re.compile("pipeline-train-and-release")), "release")
+    pages.shoot("pipeline", height=1200)
+
+
+def test_a_steps_form(pages: Pages) -> None:
+    pages.open("/deployments")
+    pages.form("of-the-step")
+    pages.shoot("form-step", height=1300)
+    epochs = pages.field("spinbutton", "epochs")
+    epochs.fill("0")
+    pages.page.get_by_role("button", name="Submit").click()
+    assert "greater than or equal to 1" in epochs.evaluate("field => field.validationMessage")
+    epochs.fill("5")
+    pages.choose("model", "large")
+    pages.submit()
+    pages.wait_for("Completed")
+    pages.sees(pages.artifact(re.compile("step-train Nov")), "epochs")
+    pages.shoot("step", height=1200)
+
+
+def test_a_schedule_and_an_automation(pages: Pages) -> None:
+    pages.open("/deployments")
+    pages.deployment("nightly")
+    pages.sees(pages.main, "At 02:00 AM")
+    pages.page.get_by_role("tab", name="Upcoming").click()
+    pages.sees(pages.main, "Scheduled")
+    pages.shoot("schedule", height=1200)
+    pages.form("nightly")
+    pages.submit()
+    pages.wait_for("Completed")
+    pages.menu("Automations")
+    pages.sees(pages.main, "new version of sensor-data")
+    pages.shoot("automation")
+    pages.deployment("on-new-version")
+    pages.wait_for("Completed")  # the one run that there is
+    pages.shoot("triggered", height=1200)
+    pages.menu("Event Feed")
+    pages.main.get_by_role("link", name="Prefect Datasets Version Created").first.click()
+    pages.sees(pages.main, "prefect-datasets.version.created")
+    pages.shoot("event", height=1200)
+
+
+def _wait_for_deployments(
+    server: PrefectServer, served: subprocess.Popen[bytes], folder: Path
+) -> None:
+    """Wait until all are registered."""
+    count = urllib.request.Request(
+        f"{server.api}/deployments/count", b"{}", {"Content-Type": "application/json"}
+    )
+    end = time.monotonic() + 240
+    while time.monotonic() < end and served.poll() is None:
+        with urllib.request.urlopen(count, timeout=20) as reply:
+            if json.load(reply) >= N_SERVED:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"Not served: {[log.read_text() for log in folder.glob('*.log')]}")

@@ -166,6 +166,35 @@ def test_an_artifact_moves_while_it_lasts(quick: None) -> None:
     assert str(shown[0].description).startswith("fetching: 2 of 2 files, 200 B of 200 B")
 
 
+def test_long_work_is_shown_less_often_after_a_while(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_UPDATES_BEFORE", 2)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LATER_UPDATES", 3600)
+    moved: list[float] = []
+    often_enough = threading.Event()
+    update = artifacts.update_progress
+
+    def counted(client: Any, artifact: UUID, *, percent: float, description: str) -> None:
+        update(client, artifact, percent=percent, description=description)
+        moved.append(percent)
+        if len(moved) == 2:
+            often_enough.set()
+
+    monkeypatch.setattr(artifacts, "update_progress", counted)
+
+    @flow
+    def works() -> None:
+        with progress_of_task() as here:
+            here.start("fetching", n_files=2, n_bytes=200)
+            here.advance(n_files=1, n_bytes=100)
+            assert often_enough.wait(60)
+            here.advance(n_files=1, n_bytes=100)
+
+    works()
+    assert moved == [50, 50, 100]
+
+
 def test_work_that_takes_a_moment_leaves_no_artifact() -> None:
     @flow
     def works() -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
+import fsspec
 import pytest
 
 from prefect_datasets.core.errors import InvalidInputError, SourceChangedError
@@ -23,6 +25,7 @@ from tests.core.published import Told, contents, declare, uri
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
 from tests.stores.contract import spread
+from tests.stores.test_stores import PlainFileSystem
 
 # As people call their objects; the store's own rules for keys do not hold for these.
 ODD = ["a b.txt", "ünï/日本語.txt", "plus+and&.txt", "100%.txt", "per%20cent.txt", "hash#tag.txt"]
@@ -180,6 +183,15 @@ class TestMemory(PrefixContract):
     @pytest.fixture
     def url(self) -> str:
         return "memory://prefixes"
+
+
+class TestGeneric(PrefixContract):
+    """A filesystem that knows no ETags: the time of the last change has to do."""
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        fsspec.register_implementation("plainfs", PlainFileSystem, clobber=True)
+        return f"plainfs://{tmp_path}"
 
 
 class ServedPrefix(PrefixContract):

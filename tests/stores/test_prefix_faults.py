@@ -28,7 +28,6 @@ from tests.servers.process import Served
 from tests.stores.contract import spread
 
 ALWAYS = 10_000
-CLIENTS = pytest.mark.parametrize("fast", [True, False], ids=["obstore", "s3fs"])
 FILES = {f"many/{number:03}.bin": spread(2000, number) for number in range(30)}
 
 
@@ -55,21 +54,21 @@ def publish(raw: Store, store: Store) -> None:
     publish_plan(plan, store=store)
 
 
-@CLIENTS
-class TestOnce:
-    """What happens once is not seen by the caller."""
-
-    @pytest.mark.parametrize("action", ["refuse", "reset", "truncate"])
-    @pytest.mark.parametrize("path", ["/many/", "list-type", r"/large\.bin"])
-    def test_it_is_read_again(
-        self, raw: Store, store: Store, proxy: FaultProxy, action: str, path: str
-    ) -> None:
-        files = {**FILES, "large.bin": spread(20_000_000)} if "large" in path else FILES
-        raw.write_many(list(files.items()))
-        rule = proxy.fail("GET", action, path=path)  # type: ignore[arg-type]
-        publish(raw, store)
-        assert rule.hits == 1
-        assert contents(store, catalog.find(store, uri("v1"))) == files
+@pytest.mark.parametrize(
+    ("fast", "path"),
+    [(True, "/many/"), (True, "list-type"), (True, r"/large\.bin"), (False, "/many/")],
+    ids=["small", "listing", "large", "s3fs"],
+)
+@pytest.mark.parametrize("action", ["refuse", "reset", "truncate"])
+def test_what_happens_once_is_not_seen(
+    raw: Store, store: Store, proxy: FaultProxy, action: str, path: str
+) -> None:
+    files = {**FILES, "large.bin": spread(20_000_000)} if "large" in path else FILES
+    raw.write_many(list(files.items()))
+    rule = proxy.fail("GET", action, path=path)  # type: ignore[arg-type]
+    publish(raw, store)
+    assert rule.hits == 1
+    assert contents(store, catalog.find(store, uri("v1"))) == files
 
 
 @pytest.mark.parametrize("fast", [True])
@@ -144,7 +143,7 @@ store = open_store(sys.argv[1])
 print("begin", flush=True)
 plan = plan_prefix(sys.argv[2], store=store, options=json.loads(sys.argv[3]),
                    to=[VersionDeclaration(DatasetUri("pets", "v1"), packaging=True)],
-                   policy=Policy(max_package_bytes=300_000))
+                   policy=Policy(max_package_bytes=150_000))
 publish_plan(plan, store=store)
 print("done", flush=True)
 """
@@ -169,7 +168,7 @@ def test_a_killed_publish_goes_on_where_it_was(
                 process.kill()
         if catalog.read_record(store, uri("v1")) is not None:
             break  # killed or not: a version that is visible is whole
-        delay *= 1.3
+        delay *= 1.5
         n_killed += 1
     assert n_killed
     record = catalog.find(store, uri("v1"))

@@ -308,6 +308,7 @@ def _fault(name: bytes) -> str:
 
 def _twins(paths: pa.Array) -> Iterator[list[bytes]]:
     """Yield paths that some file systems take for one."""
-    text = b"/".join(paths.cast(_BYTES).to_pylist())
+    letters = paths.buffers()[2]
+    text = letters.to_pybytes() if letters else b""
     if not text.isascii() or text != text.lower():
         yield from find_twins(paths.cast(_BYTES).to_pylist(), text)

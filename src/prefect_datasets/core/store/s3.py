@@ -23,7 +23,7 @@ from prefect_datasets.core.store.base import (
 from prefect_datasets.core.store.s3_obstore import FastS3, open_fast, usable_here
 from prefect_datasets.core.store.s3_options import FastPlan, plan_fast
 from prefect_datasets.core.store.s3_s3fs import S3fsS3
-from prefect_datasets.core.store.transfers import run_all
+from prefect_datasets.core.store.transfers import READING, run_all
 from prefect_datasets.core.store.translate import Failure, translated, translating
 
 if TYPE_CHECKING:
@@ -216,19 +216,22 @@ class S3Store(Store):
 
     def _listed(self, root: str) -> Iterator[ObjectInfo]:
         """Yield what is below `root`; obstore goes as far as it can, s3fs from there on."""
-        last, fast = "", self._fast_client()
+        last, fast, is_whole = "", self._fast_client(), True
+        empty: list[ObjectInfo] = []
         try:
             for found in fast.list(root) if fast else ():
-                # The mark of a folder, an empty object `folder/`, comes without its `/`.
-                if fast and found.n_bytes == 0 and fast.info(found.key) is None:
-                    continue
                 last = found.key
-                yield found
+                if found.n_bytes:
+                    yield found
+                else:
+                    empty.append(found)
         except Exception as error:
             if not any(words in str(error) for words in _OBSTORE_CAN_NOT):
                 raise
-            fast = None
-        if fast is None:
+            is_whole = False
+        if fast is not None:
+            yield from _without_marks(fast, empty)
+        if fast is None or not is_whole:
             yield from self.s3fs.list(root, start_after=last)
 
     def _open_uploads(self) -> Iterator[dict[str, Any]]:
@@ -290,6 +293,12 @@ class S3Store(Store):
         """Whether plain requests will do: not where they must be special."""
         plan = self._plan
         return plan is not None and not plan.anonymous and not plan.config and plan.verify is True
+
+
+def _without_marks(fast: FastS3, empty: Sequence[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """Yield empty objects; the mark of a folder, an object `folder/`, is listed without its `/`."""
+    there = run_all(lambda found: fast.info(found.key) is not None, empty, pool=READING)
+    yield from (found for found, is_there in zip(empty, there, strict=True) if is_there)
 
 
 def _again_if_damaged(read: Callable[[], _Data], length: int | None = None) -> _Data:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 # In the order of the form.
 PackagingChoice = Literal["metadata", "on", "off", "auto"]
+# What its form accepts: a path, or a URL with :// after the scheme and a bucket where there are
+# such. Who is refused is shown the pattern, so it begins with words, a branch that never matches.
+_URL_PATTERN = (
+    r"^(s3://BUCKET/PREFIX, gs://…, az://… or a folder(?!)"
+    r"|(?!(s3a?|gc?s|az|abfss?|https?|file)(:(?!//)|//))(?!(s3a?|gc?s|az|abfss?)://(/|$))\S.*)$"
+)
 _CHOICES: dict[PackagingChoice, "bool | Literal['auto'] | None"] = {
     "metadata": None,
     "on": True,
@@ -57,6 +63,8 @@ class DatasetStore(Block):
         title="URL",
         min_length=1,
         description="Root of the store as an fsspec URL, such as s3://bucket/prefix.",
+        # In the form alone: in Python a wrong URL is told when the store is opened.
+        json_schema_extra={"pattern": _URL_PATTERN},
     )
     options: dict[str, Any] = Field(
         default_factory=dict,

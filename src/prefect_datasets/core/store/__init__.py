@@ -80,6 +80,7 @@ def _local(path: str, options: Mapping[str, object]) -> Store:
 
 def _s3(rest: str, options: dict[str, Any]) -> Store:
     from prefect_datasets.core.store.s3 import S3Store
+    from prefect_datasets.core.store.s3_options import check_endpoint
 
     user, at, place = rest.rpartition("@")
     if at and "/" not in user:
@@ -87,6 +88,9 @@ def _s3(rest: str, options: dict[str, Any]) -> Store:
         options = {"key": unquote(key), "secret": unquote(secret), **options}
         rest = place
     bucket, _, prefix = _with_bucket(rest).partition("/")
+    client: dict[str, Any] = options.get("client_kwargs") or {}
+    if endpoint := options.get("endpoint_url") or client.get("endpoint_url"):
+        check_endpoint(str(endpoint))
     return S3Store(bucket, prefix, options)
 
 

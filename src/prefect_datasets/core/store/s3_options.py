@@ -11,13 +11,14 @@ imported only where keys or an AWS configuration file make it necessary, because
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from prefect_datasets.core.errors import AccessDeniedError
+from prefect_datasets.core.errors import AccessDeniedError, InvalidInputError
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -38,6 +39,7 @@ _NO_MATTER = {
     "asynchronous",
     "version_aware",
 }
+_ADDRESS = re.compile(r"https?://[^/\s?#]+(/[^\s?#]*)?")
 _CLIENT = {"endpoint_url", "region_name", "use_ssl", "verify"}
 _CLIENT_KEYS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
 _CONFIG = {
@@ -193,6 +195,7 @@ def settle(plan: FastPlan, environment: Mapping[str, str] | None = None) -> Sett
 
     Raises:
         AccessDeniedError: There are no credentials.
+        InvalidInputError: The address of the server is none.
     """
     environment = os.environ if environment is None else environment
     endpoint = plan.endpoint or _endpoint_of(environment)
@@ -204,6 +207,8 @@ def settle(plan: FastPlan, environment: Mapping[str, str] | None = None) -> Sett
         region = region or session.get_config_variable("region")
         if not plan.anonymous:
             credentials = credentials or _chain_credentials(session)
+    if endpoint:
+        check_endpoint(endpoint)
     authorities = plan.verify if isinstance(plan.verify, str) else None
     return Settings(
         endpoint=endpoint,
@@ -212,6 +217,16 @@ def settle(plan: FastPlan, environment: Mapping[str, str] | None = None) -> Sett
         authorities=authorities or environment.get("AWS_CA_BUNDLE") or None,
         verify=bool(plan.verify),
     )
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raise `InvalidInputError` unless a server can have the address: clients panic at others."""
+    if _ADDRESS.fullmatch(endpoint) is None:
+        raise InvalidInputError(
+            "Not the address of a server",
+            subject=endpoint,
+            hint="Write endpoint_url as in http://HOST:PORT or https://HOST.",
+        )
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> str | None:

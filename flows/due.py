@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.flows.templates import fill, zone_of
 
 _HALF_AN_HOUR = timedelta(minutes=30)
-# Some year: rules change, but the clocks of a zone go back in each or in none.
-_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+# Rules change, but the clocks of a zone go back in each year or in none.
+_SOME_YEAR = 2026
 
 
 def read_due(text: str, *, name: str) -> datetime:
@@ -41,11 +42,11 @@ def repeats(name: str) -> bool:
     Args:
         name: The version's name as a template.
     """
-    for moment, back in _turns_back(zone_of(name)):
+    for moment, change in _turns(zone_of(name)):
         before, twice, again = (
-            fill_for(name, moment + shift) for shift in (-1.5 * back, -back / 2, back / 2)
+            fill_for(name, moment + shift * abs(change)) for shift in (-1.5, -0.5, 0.5)
         )
-        if before != twice == again:
+        if change < timedelta() and before != twice == again:
             return True
     return False
 
@@ -57,12 +58,28 @@ def is_repeated(name: str, one: datetime, other: datetime) -> bool:
     return len(offsets) > 1 and repeats(name) and fill_for(name, one) == fill_for(name, other)
 
 
-def _turns_back(zone: tzinfo) -> Iterator[tuple[datetime, timedelta]]:
-    """Yield when the clocks of a zone go back in a year, and by how much."""
-    offset = _YEAR.astimezone(zone).utcoffset() or timedelta()
+def is_before_its_day(name: str, due: datetime) -> bool:
+    """Tell whether `due` may stand for an hour after midnight that the clocks leave out.
+
+    Prefect starts a run that is due in a missing hour before that hour. Where it is the first of
+    a day, the day is still the one before then, and the version's name that day's.
+    """
+    return any(
+        moment - change <= due < moment and fill_for(name, due) != fill_for(name, due + change)
+        for moment, change in _turns(zone_of(name), due.year)
+        if change > timedelta()
+    )
+
+
+def _turns(zone: tzinfo, year: int = _SOME_YEAR) -> Iterator[tuple[datetime, timedelta]]:
+    """Yield when the clocks of a zone turn in a year, and by how much."""
+    if not isinstance(zone, ZoneInfo):
+        return
+    start = datetime(year, 1, 1, tzinfo=UTC)
+    offset = start.astimezone(zone).utcoffset() or timedelta()
     for number in range(366 * 48):
-        moment = _YEAR + number * _HALF_AN_HOUR
+        moment = start + number * _HALF_AN_HOUR
         now = moment.astimezone(zone).utcoffset() or timedelta()
-        if now < offset:
-            yield moment, offset - now
+        if now != offset:
+            yield moment, now - offset
         offset = now

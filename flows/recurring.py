@@ -17,7 +17,13 @@ from prefect_datasets.core.uri import DatasetUri, check_new_version_name
 from prefect_datasets.core.versions import catalog
 from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.core.versions.recurring import Turn, due_of, properties
-from prefect_datasets.flows.due import fill_for, is_repeated, read_due, repeats
+from prefect_datasets.flows.due import (
+    fill_for,
+    is_before_its_day,
+    is_repeated,
+    read_due,
+    repeats,
+)
 from prefect_datasets.flows.forms import (
     AliasName,
     DatasetName,
@@ -166,7 +172,8 @@ def _say_it_is_there(
     """Say that there is nothing to make.
 
     Raises:
-        InvalidInputError: It was made for the hour before, which has the same name.
+        InvalidInputError: It was made for another time that has the same name by the turning of
+            the clocks.
     """
     record = catalog.find(store.open(), uri)
     made_for = due_of(record)
@@ -175,6 +182,13 @@ def _say_it_is_there(
             f"The clocks went back, and the version was made for {_utc(made_for)}",
             subject=str(uri),
             hint="Add %Z to the version's name, or leave its time zone out.",
+        )
+    if made_for != due and is_before_its_day(name, due):
+        raise InvalidInputError(
+            "The clocks went forward at midnight, and the run was due before: on the day of a "
+            "version that is there",
+            subject=str(uri),
+            hint="Let the schedule run at 3:00; this night can be made up for with `due`.",
         )
     why = "" if made_for == due else f", when {_utc(made_for)} was due"
     logger.info("%s was made %sZ%s: nothing to do", uri, record.created[:19], why)

@@ -198,3 +198,10 @@ def test_the_store_is_no_member_of_itself(raw: Store) -> None:
 )
 def test_a_url_may_end_with_a_pattern(url: str, root: str, include: tuple[str, ...]) -> None:
     assert read_prefix(url) == (root, include)
+
+
+def test_a_faulty_url_is_told_without_its_keys() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_prefix("s3://key:secret@bucket/raw/**", ["*.csv"])
+    assert "secret" not in str(caught.value)
+    assert caught.value.subject == "s3://bucket/raw/**"

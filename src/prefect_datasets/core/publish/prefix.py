@@ -64,8 +64,12 @@ def read_prefix(url: str, include: Sequence[str] = ()) -> Prefix:
     if not separator or not rest.strip("/") or scheme in _OTHER_SCHEMES:
         raise InvalidInputError(
             "Not the URL of a prefix",
-            subject=url,
+            subject=_shown(url),
             hint="Write it as in s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or az://CONTAINER/FOLDER.",
+        )
+    if _kind(url) == "file":
+        raise InvalidInputError(
+            "A folder is no prefix of a store", subject=url, hint="Publish it as a directory."
         )
     wildcard = _WILDCARD.search(url)
     if wildcard is None:
@@ -73,13 +77,18 @@ def read_prefix(url: str, include: Sequence[str] = ()) -> Prefix:
     if include:
         raise InvalidInputError(
             "The URL has a pattern, and others are given besides",
-            subject=url,
+            subject=_shown(url),
             hint="Write the folder as URL and all patterns as those that are included.",
         )
     cut = url.rfind("/", 0, wildcard.start()) + 1
     if cut <= len(scheme) + len("://"):
-        raise InvalidInputError("A pattern can't name the bucket", subject=url)
+        raise InvalidInputError("A pattern can't name the bucket", subject=_shown(url))
     return Prefix(url[:cut].rstrip("/"), (url[cut:],))
+
+
+def _shown(url: str) -> str:
+    """Return a URL without the user and the password that may stand in it."""
+    return re.sub(r"//[^/]*@", "//", url, count=1)
 
 
 def plan_prefix(
@@ -118,33 +127,39 @@ def plan_prefix(
         NotFoundError: A base does not exist, or the bucket does not.
         SourceChangedError: A metadata file changed while it was read.
     """
-    root, patterns = read_prefix(url, include)
-    if _kind(root) == "file":
-        raise InvalidInputError(
-            "A folder is no prefix of a store", subject=url, hint="Publish it as a directory."
-        )
-    origin = open_store(root, _options(root, store) if options is None else options)
-    found = scan_prefix(origin, include=patterns)
-    _check_is_not_the_store(found, store)
+    found = _find(read_prefix(url, include), store, options)
     declarations = read_declarations(found, strict=strict)
     if to is not None:
         declarations = all_files_to(to, declarations, found.listing.num_rows)
     if found.is_included is not None:
         declarations = _narrowed(declarations, found.is_included)
-        found = replace(found, listing=found.listing.filter(bool_array(found.is_included)))
-    if found.has_etags:
-        listing = found.listing
-        found = replace(found, listing=listing.append_column("stamp", listing["modified"]))
     planner = Planner(
-        origin.url,
+        found.store.url,
         store,
         policy or Policy(),
         execution or catalog.new_id(),
-        origin=origin,
+        origin=found.store,
         reads_all=read_all or not found.has_etags,
     )
     planner.warnings.extend([*found.warnings, *declarations.warnings])
-    return planner.plan(found, declarations)
+    return planner.plan(_settled(found), declarations)
+
+
+def _find(prefix: Prefix, store: Store, options: Mapping[str, object] | None) -> PrefixScan:
+    origin = open_store(prefix.root, _options(prefix.root, store) if options is None else options)
+    found = scan_prefix(origin, include=prefix.include)
+    _check_is_not_the_store(found, store)
+    return found
+
+
+def _settled(found: PrefixScan) -> PrefixScan:
+    """Return the objects that are asked for alone, with stamps to be kept where these last."""
+    listing = found.listing
+    if found.is_included is not None:
+        listing = listing.filter(bool_array(found.is_included))
+    if found.has_etags:
+        listing = listing.append_column("stamp", listing["modified"])
+    return replace(found, listing=listing)
 
 
 def _options(root: str, like: Store) -> Mapping[str, object]:

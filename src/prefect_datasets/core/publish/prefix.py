@@ -110,8 +110,7 @@ def plan_prefix(
     Args:
         url: The prefix, any fsspec URL; `*`, `**` and `?` behind a folder choose among its objects.
         store: Where to publish.
-        options: Options of the prefix's filesystem; left out, those of `store` if it is of the same
-            kind, else none.
+        options: Of the prefix's filesystem; left out, those of `store` if of the same kind.
         include: Patterns of the objects that are wanted, relative to the prefix; left out, all.
         to: The versions that get all these objects; left out, the metadata below the prefix says
             which.
@@ -121,8 +120,7 @@ def plan_prefix(
         read_all: Read objects too whose size and ETag are those that they were published with.
 
     Raises:
-        InvalidInputError: The URL, a name, a path or the metadata is wrong; all faults in one
-            error.
+        InvalidInputError: The URL, a name or the metadata is wrong; all faults in one error.
         AlreadyPublishedError: A version exists with other files.
         NotFoundError: A base does not exist, or the bucket does not.
         SourceChangedError: A metadata file changed while it was read.

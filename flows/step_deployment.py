@@ -9,6 +9,7 @@ from prefect import Flow
 from pydantic import WithJsonSchema
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.flows.forms import titled
 from prefect_datasets.flows.run_step import StepOptions, run_step
 from prefect_datasets.valohai.plan import Outcome
 from prefect_datasets.valohai.reading.config import load
@@ -63,7 +64,9 @@ def step_flow(step: str, *, file: str | Path = "valohai.yaml") -> Flow[..., Outc
 def _signature(form: Form) -> inspect.Signature:
     """Return the signature that the form is made of."""
     store = inspect.Parameter(
-        "store", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=DatasetStore
+        "store",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Annotated[DatasetStore, titled("Store")],
     )
     return inspect.Signature(
         [
@@ -74,7 +77,7 @@ def _signature(form: Form) -> inspect.Signature:
             inspect.Parameter(
                 "options",
                 inspect.Parameter.KEYWORD_ONLY,
-                annotation=StepOptions,
+                annotation=Annotated[StepOptions, titled("More")],
                 default=StepOptions(),
             ),
         ],
@@ -87,6 +90,6 @@ def _keyword(name: str, schema: dict[str, Any]) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        annotation=Annotated[dict[str, Any], WithJsonSchema(schema)],
+        annotation=Annotated[dict[str, Any], WithJsonSchema(schema), titled(name.capitalize())],
         default=inspect.Parameter.empty if schema.get("required") else {},
     )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.tasks import artifacts
 from prefect_datasets.tasks.limits import Cell
 from prefect_datasets.tasks.markdown import escaped, table
@@ -82,7 +82,7 @@ def summary(plan: StepPlan, outcome: Outcome) -> str:
 
 def _outputs(outcome: Outcome) -> str:
     n_bytes = sum(output.n_bytes for output in outcome.outputs)
-    return f"{len(outcome.outputs):,} files, {format_bytes(n_bytes)}"
+    return f"{count(len(outcome.outputs), 'file')}, {format_bytes(n_bytes)}"
 
 
 def _metadata(outcome: Outcome) -> list[tuple[str, str, str]]:

@@ -33,6 +33,7 @@ def announce(
     store: DatasetStore,
     aliases: Sequence[str] | None = None,
     seconds: float | None = None,
+    is_new: bool = True,
 ) -> None:
     """Show a committed version in the Prefect UI and emit its events. Never fails the run.
 
@@ -42,6 +43,7 @@ def announce(
         store: Where it is.
         aliases: Names that were moved to it; left out, all that stand for it are told as moved.
         seconds: How long the run worked on it.
+        is_new: Whether it was committed now; one that only got packages has no events.
     """
     opened = store.open()
     if aliases is None:
@@ -56,6 +58,8 @@ def announce(
     if record.packages:
         rows = package_rows(record, opened)
         artifacts.create_table(run, key=f"{key}-packages", rows=rows, description=description)
+    if not is_new:
+        return
     announce_version(run, record, aliases=aliases)
     upstream = [record.parent, *(uri for uris in story.inputs.values() for uri in uris)]
     announce_asset(run, record, upstream=[uri for uri in upstream if uri])

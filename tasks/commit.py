@@ -42,9 +42,10 @@ def commit_version(
     with progress_of_task() as progress:
         record = commit(version, parts, store=opened, progress=progress)
     # A run that is tried again may have committed before, and died before it told.
-    if run is not None and (version.existing is None or version.parts or run_count() > 1):
+    is_new = version.existing is None or run_count() > 1
+    if run is not None and (is_new or version.parts):
         seconds = None if began is None else time.time() - began
-        announce(run, record, store=store, aliases=aliases, seconds=seconds)
+        announce(run, record, store=store, aliases=aliases, seconds=seconds, is_new=is_new)
     for alias, previous in before.items():
         announce_alias(record.uri, alias, previous=previous)
     return DatasetVersion.from_record(record)

@@ -14,12 +14,14 @@ from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions.aliases import set_alias
 from prefect_datasets.core.versions.deletion import delete, plan_delete
 from prefect_datasets.core.versions.verify import verify
+from prefect_datasets.flows.package_version import package_version_flow
 from prefect_datasets.flows.publish import PublishOptions, publish_directory
 from prefect_datasets.tasks.events import (
     announce_alias,
     announce_deletion,
     announce_failed_verification,
 )
+from tests.core.published import publish as publish_without_prefect
 from tests.prefect import observe
 
 if TYPE_CHECKING:
@@ -121,3 +123,14 @@ def test_outside_a_run_nothing_is_told(store: Store, block: DatasetStore, files:
     publish(block, files, "silent", "v2", aliases=["heard"])
     told("dataset://silent/heard", "alias.moved")
     assert observe.events("dataset://silent/best") == []
+
+
+def test_packages_that_are_made_later_make_no_new_version(
+    block: DatasetStore, store: Store, files: Path
+) -> None:
+    publish_without_prefect(files, store, "v1", packaging=False)
+    package_version_flow(block, "dataset://pets/v1")
+    publish(block, files, "pets", "v2")
+    told("dataset://pets/v2", "version.created")
+    names = {event["event"] for event in observe.events("dataset://pets/v1")}
+    assert "prefect-datasets.version.created" not in names

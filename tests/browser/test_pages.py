@@ -117,11 +117,7 @@ def test_a_store_and_a_version(
     try:
         pages.form("publish-directory-served")
         pages.pick_block("lake")
-        pages.write(Directory=str(folder / "pets"), Dataset="my pets", Version="v1")
-        pages.page.get_by_role("button", name="Submit").click()
-        pages.sees(pages.main, "a dataset such as sensor-data")
-        pages.shoot("refused", height=1300)
-        pages.write(Dataset="pets")
+        pages.write(Directory=str(folder / "pets"), Dataset="pets", Version="v1")
         pages.choose("Packaging", "on")
         pages.shoot("form-publish", height=1300)
         pages.submit()
@@ -143,6 +139,16 @@ def test_a_store_and_a_version(
     packages = pages.artifact(re.compile("dataset-pets-packages"))
     pages.sees(packages, "pets.v1.vhpkgzip")
     pages.shoot("packages")
+
+
+def test_a_name_that_no_dataset_can_have(pages: Pages, folder: Path) -> None:
+    pages.open("/deployments")
+    pages.form("publish-directory-served")
+    pages.write(Directory=str(folder / "pets"), Dataset="my pets")
+    pages.page.get_by_role("button", name="Submit").click()
+    pages.sees(pages.main, "a dataset such as sensor-data")
+    pages.shoot("refused", height=1300)
+    assert "/run" in pages.page.url, "there is no run to look at"
 
 
 def _save_a_store(pages: Pages, url: str, endpoint: str, served: Served) -> None:

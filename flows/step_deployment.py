@@ -1,6 +1,7 @@
 """Make a flow of a step, with the step's parameters and inputs as a typed form."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from prefect_datasets.valohai.plan import Outcome
 from prefect_datasets.valohai.reading.config import load
 from prefect_datasets.valohai.reading.form import Form, step_form
 
+_PREFIX = "step_"
 _FORBIDDEN = re.compile(r"[/%&<>]")  # in a flow's name
 _DOCUMENTED = """{description}
 
@@ -50,7 +52,7 @@ def step_flow(step: str, *, file: str | Path = "valohai.yaml") -> Flow[..., Outc
     def run(store: DatasetStore, **given: Any) -> Outcome:
         return run_step.fn(store, form.step, str(path), **given)
 
-    run.__name__ = run.__qualname__ = "run_step"
+    run.__name__ = run.__qualname__ = _name_of(form.step, path)
     run.__doc__ = _DOCUMENTED.format(description=form.description or f"Run the step {form.step}.")
     run.__signature__ = _signature(form)  # type: ignore[attr-defined] - what inspect looks at
     return Flow(
@@ -59,6 +61,19 @@ def step_flow(step: str, *, file: str | Path = "valohai.yaml") -> Flow[..., Outc
         flow_run_name=form.step.replace("{", "{{").replace("}", "}}"),
         description=form.description or None,
     )
+
+
+def __getattr__(name: str) -> Flow[..., Outcome]:
+    """Make the flow of a step again, in the process that runs what was served: `_name_of`."""
+    if not name.startswith(_PREFIX):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    step, file = json.loads(bytes.fromhex(name.removeprefix(_PREFIX)))
+    return step_flow(step, file=file)
+
+
+def _name_of(step: str, file: Path) -> str:
+    """Return a name that leads to the flow from an entrypoint, which is a file and a name in it."""
+    return _PREFIX + json.dumps([step, str(file)]).encode().hex()
 
 
 def _signature(form: Form) -> inspect.Signature:

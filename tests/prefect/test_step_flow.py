@@ -10,10 +10,12 @@ import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.flows import step_deployment
 from prefect_datasets.flows.step_deployment import step_flow
 from tests.valohai.files import write
 
@@ -105,6 +107,18 @@ def test_serving_ships_the_flow_by_value(file: Path) -> None:
     shipped: Flow[..., Any] = cloudpickle.loads(cloudpickle.dumps(step_flow("train", file=file)))
     again = parameter_schema(shipped.fn)
     assert again.model_dump() == parameter_schema(step_flow("train", file=file).fn).model_dump()
+
+
+def test_what_is_served_is_found_again_by_its_entrypoint(file: Path, store: DatasetStore) -> None:
+    deployment: Any = step_flow("simple", file=file).to_deployment(name="served")
+    again: Flow[..., Any] = load_flow_from_entrypoint(deployment.entrypoint)
+    assert again.name == "simple"
+    assert again(store).exit_code == 0
+
+
+def test_the_module_has_no_other_names_than_those() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        step_deployment.train  # noqa: B018  # pyright: ignore[reportUnusedExpression]
 
 
 GOOD: dict[str, Any] = {"parameters": {"epochs": 1}, "inputs": {"data": ["s3://bucket/key"]}}

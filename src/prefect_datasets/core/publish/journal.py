@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.errors import ConflictError, DatasetError
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.record import FORMAT
 from prefect_datasets.core.format.rows import ROWS
 from prefect_datasets.core.format.tables import read_table, write_table
-from prefect_datasets.core.versions.catalog import now
+from prefect_datasets.core.versions.catalog import now, read_record
 
 if TYPE_CHECKING:
     from prefect_datasets.core.store import Store
@@ -32,12 +32,49 @@ _FLUSH_SECONDS = 5.0
 
 
 def open_attempt(
-    store: Store, uri: DatasetUri, execution: str, *, reuses: Iterable[str] = ()
+    store: Store,
+    uri: DatasetUri,
+    execution: str,
+    earlier: Iterable[str] = (),
+    reuses: Iterable[str] = (),
 ) -> None:
-    """Note that `execution` is publishing `uri`, and of which executions it may use objects."""
-    used = sorted(set(reuses) - {execution})
+    """Note that `execution` is publishing `uri`, and of which executions it may use objects.
+
+    Args:
+        store: The store.
+        uri: The version.
+        execution: Who publishes it.
+        earlier: Attempts whose objects it may use, open when that was planned.
+        reuses: Other executions whose objects it may use.
+
+    Raises:
+        ConflictError: What an earlier attempt left may have been deleted since.
+    """
+    used = sorted({*earlier, *reuses} - {execution})
     body = {"format": FORMAT, "execution": execution, "started": now(), "reuses": used}
-    store.write(keys.attempt_key(uri, execution), json.dumps(body).encode())
+    key = keys.attempt_key(uri, execution)
+    store.write(key, json.dumps(body).encode())
+    # `gc` deletes the note of an attempt, then looks for those of others, then deletes objects.
+    try:
+        for name in earlier:
+            check_open(store, uri, name)
+    except ConflictError:
+        store.delete([key])
+        raise
+
+
+def check_open(store: Store, uri: DatasetUri, execution: str) -> None:
+    """Look whether what an attempt stored is still there, or its version is.
+
+    Raises:
+        ConflictError: Neither is: `gc` may have deleted it.
+    """
+    if store.info(keys.attempt_key(uri, execution)) is None and read_record(store, uri) is None:
+        raise ConflictError(
+            "What was stored for the version may have been deleted by `gc` meanwhile",
+            subject=str(uri),
+            hint="Publish it again.",
+        )
 
 
 def open_attempts(store: Store, uri: DatasetUri) -> list[str]:

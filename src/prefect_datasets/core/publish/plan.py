@@ -166,7 +166,9 @@ class Planner:
     ) -> VersionPlan:
         local = _rows_of(files, declarations.members[declaration.uri])
         base, stored = self._base(declaration)
-        local = self._recognised(local, declaration, base)
+        attempts = journal.open_attempts(self._store, declaration.uri)
+        earlier = tuple(name for name in attempts if name != self._execution)
+        local = self._recognised(local, declaration, base, earlier)
         parent = str(base.uri) if base else ""
         inherited = self._inherited(declaration, parent, stored)
         sources = merge_sources(inherited, local, stored=stored)
@@ -190,11 +192,6 @@ class Planner:
             return VersionPlan(
                 declaration, self._execution, missing, decision, parent, existing=existing
             )
-        earlier = tuple(
-            name
-            for name in journal.open_attempts(self._store, declaration.uri)
-            if name != self._execution
-        )
         reference = self._reference(declaration, stored)
         planned = self._parts(declaration.uri, sources, decision, earlier, reference)
         if base is not None and stored is not None:
@@ -210,13 +207,16 @@ class Planner:
         )
 
     def _recognised(
-        self, local: pa.Table, declaration: VersionDeclaration, base: VersionRecord | None
+        self,
+        local: pa.Table,
+        declaration: VersionDeclaration,
+        base: VersionRecord | None,
+        attempts: Sequence[str],
     ) -> pa.Table:
         """Take from what was published of the prefix before what has not changed since."""
         if self._origin is None or self._reads_all:
             return local
         store, uri = self._store, declaration.uri
-        attempts = journal.open_attempts(store, uri)
         known = chain(
             published(store, self._origin, (catalog.read_record(store, uri), base)),
             attempted(store, self._origin, uri, attempts),

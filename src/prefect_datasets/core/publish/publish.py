@@ -169,8 +169,8 @@ def begin(
     store.write(keys.execution_key(plan.execution), text.encode())
     for version in plan.versions:
         if version.existing is None:
-            uses = {*version.earlier, *_executions_used(version)}
-            journal.open_attempt(store, version.uri, plan.execution, reuses=uses)
+            uses = _executions_used(version)
+            journal.open_attempt(store, version.uri, plan.execution, version.earlier, uses)
 
 
 def _executions_used(version: VersionPlan) -> set[str]:
@@ -338,6 +338,7 @@ def _commit_version(version: VersionPlan, ordered: tuple[Part, ...], store: Stor
             subject=str(version.uri),
             hint="Give commit what publish_part returned for every part of the plan.",
         )
+    journal.check_open(store, version.uri, version.execution)
     return catalog.commit(store, record)
 
 

@@ -63,4 +63,6 @@ def delete(store: Store, deletion: Deletion) -> None:
     """Make a version not exist any more; `gc` frees what no other version uses."""
     record = deletion.record
     store.write(keys.tombstone_key(record.uri), record.to_json())
-    store.delete([keys.record_key(record.uri), keys.packages_key(record.uri)])
+    # In this order: the name may come back, in other parts, which those packages are not made of.
+    store.delete([keys.packages_key(record.uri)])
+    store.delete([keys.record_key(record.uri)])

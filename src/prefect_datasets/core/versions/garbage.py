@@ -5,13 +5,16 @@ the grace period too), where a version came from, packages made for it afterward
 aliases name, with the tables that lead to it. Outputs that are in no version are kept like any
 run's outputs, unless the caller names an age for them. Left alone is everything of an execution
 that was active within the grace period, and of the executions whose objects it may use.
+
+What an attempt left may be taken up by a new one at any moment. So its note goes first: from then
+on nobody finds what it left, and who found it before has said so, in a note or in a record.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
@@ -38,12 +41,14 @@ class Garbage:
         n_bytes: Their sizes together.
         n_kept: Number of objects of executions that stay.
         n_young: Number of objects that stay only because they are younger than the grace period.
+        known: Hashes of the names and times of the records that were looked at.
     """
 
     keys: tuple[str, ...]
     n_bytes: int
     n_kept: int
     n_young: int
+    known: frozenset[int] = field(default=frozenset(), repr=False)
 
 
 def plan_garbage(
@@ -65,36 +70,66 @@ def plan_garbage(
     Raises:
         DatasetError: A record or a table can't be read: then nothing can be said to be garbage.
     """
+    oldest = now - grace_seconds
     attempts = list(_attempts(store))
+    known = frozenset(map(hash, _record_times(store)))
     kept_since = 0.0 if loose_seconds is None else now - loose_seconds
-    found = chain(_reached(store, now - grace_seconds), _loose(store, kept_since))
+    found = chain(_reached(store, oldest), _loose(store, kept_since))
     reached = frozenset(map(hash, found))
-    used = _used_by_live_attempts(attempts, now - grace_seconds)
+    listed = groupby(sorted(store.list(keys.OUTPUTS), key=lambda i: i.key), _execution)
+    by_execution = {execution: list(objects) for execution, objects in listed}
+    active = {name for name, each in by_execution.items() if max(map(_modified, each)) > oldest}
+    over = [
+        info.key for info, name, _ in attempts if info.modified <= oldest and name not in active
+    ]
+    used = _used_by(attempt for attempt in attempts if attempt[0].key not in over)
     doomed, kept, young, n_bytes = list[str](), 0, 0, 0
-    by_execution = groupby(sorted(store.list(keys.OUTPUTS), key=lambda i: i.key), _execution)
-    for execution, objects in by_execution:
-        infos = list(objects)
+    for execution, infos in by_execution.items():
         garbage = unreached(execution, infos, reached)
-        is_young = execution in used or max(i.modified for i in infos) > now - grace_seconds
-        if is_young:
+        if execution in used or execution in active:
             young += len(garbage)
             garbage = []
         doomed += [info.key for info in garbage]
         n_bytes += sum(info.n_bytes for info in garbage)
         kept += len(infos) - len(garbage)
-    doomed += [info.key for info, _, _ in attempts if info.modified <= now - grace_seconds]
-    return Garbage(tuple(doomed), n_bytes, kept, young)
+    return Garbage((*doomed, *over), n_bytes, kept, young, known)
 
 
 def collect(store: Store, garbage: Garbage, *, grace_seconds: float = GRACE_SECONDS) -> int:
-    """Delete what was planned; end uploads that a kill left. Returns how many of those."""
-    store.delete(garbage.keys)
+    """Delete what was planned and nobody has taken up; end uploads that a kill left.
+
+    Returns:
+        How many uploads.
+
+    Raises:
+        DatasetError: A new record or its table can't be read: then nothing but notes is deleted.
+    """
+    store.delete([key for key in garbage.keys if not key.startswith(keys.OUTPUTS)])
+    used = _used_by(_attempts(store))
+    needed = frozenset(map(hash, _reached_since(store, garbage.known)))
+    objects = (key for key in garbage.keys if key.startswith(keys.OUTPUTS))
+    free = (key for key in objects if key.split("/")[1] not in used and hash(key) not in needed)
+    store.delete(list(free))
     return store.abort_stale_uploads(grace_seconds)
 
 
 def _reached(store: Store, oldest: float) -> Iterator[str]:
     yield from reached_by(store, _versions(store, oldest))
     yield from reached_by_data(store)
+
+
+def _reached_since(store: Store, known: frozenset[int]) -> Iterator[str]:
+    """Yield the keys that records reach which are not known, and all that datum aliases do."""
+    new = (each for each in _record_times(store) if hash(each) not in known)
+    for dataset, of_dataset in groupby(new, key=lambda each: each[0]):
+        names = [name for _, name, _ in of_dataset]
+        yield from reached_by(store, records.read_versions(store, dataset, names).all_or_raise())
+    yield from reached_by_data(store)
+
+
+def _record_times(store: Store) -> Iterator[tuple[str, str, float]]:
+    for dataset in store.list_folders(keys.DATASETS):
+        yield from ((dataset, *each) for each in records.record_times(store, dataset))
 
 
 def _versions(store: Store, oldest: float) -> Iterator[VersionRecord]:
@@ -158,15 +193,19 @@ def _attempts(store: Store) -> Iterator[tuple[ObjectInfo, str, list[str]]]:
     """Yield the open attempts: the object, its execution, the executions whose objects it uses."""
     for info in store.list(keys.DATASETS):
         if "/@attempts/" in info.key:
-            body = json.loads(store.read(info.key))
+            data = records.read_optional(store, info.key)
+            if data is None:
+                continue  # closed just now: its record is there
+            body = json.loads(data)
             yield info, body["execution"], body["reuses"]
 
 
-def _used_by_live_attempts(
-    attempts: Iterable[tuple[ObjectInfo, str, list[str]]], oldest: float
-) -> set[str]:
-    live = [(name, reuses) for info, name, reuses in attempts if info.modified > oldest]
-    return {name for own, reuses in live for name in (own, *reuses)}
+def _used_by(attempts: Iterable[tuple[ObjectInfo, str, list[str]]]) -> set[str]:
+    return {name for _, own, reuses in attempts for name in (own, *reuses)}
+
+
+def _modified(info: ObjectInfo) -> float:
+    return info.modified
 
 
 def _execution(info: ObjectInfo) -> str:

@@ -140,7 +140,7 @@ def test_a_default_block_may_be_meant(
     assert run("resolve", V1).code == 1  # that API is asked
 
 
-@pytest.mark.parametrize("what", ["ready", "files", "pointer"])
+@pytest.mark.parametrize("what", ["ready", "files", "leases", "told", "pointer"])
 def test_what_is_not_there_is_left(run: Run, published: str, what: str) -> None:
     """And the general way makes it good, where it can."""
     there = folder(run, published)
@@ -150,10 +150,44 @@ def test_what_is_not_there_is_left(run: Run, published: str, what: str) -> None:
             (there / "ready").unlink()
         case "files":
             (there / "files").rename(there / "elsewhere")
+        case "leases":
+            shutil.rmtree(there / "leases")
+        case "told":
+            said = json.loads((there / "ready").read_bytes())
+            said.pop("n_files")
+            (there / "ready").write_text(json.dumps(said))
         case _:
             shutil.rmtree(cache / "pointers")
     assert not warm.answer(["resolve", V1, "--store", published])
     assert run("resolve", V1, "--store", published).code == 0
+
+
+def test_a_working_directory_that_is_gone_is_left(
+    published: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert not warm.answer(["resolve", V1, "--store", published, "--cache-dir", "cache"])
+    assert warm.answer(["resolve", V1, "--store", published])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("prefect.toml", 'api = "prefect"'),
+        ("pyproject.toml", 'tool = "prefect"'),
+        ("profiles.toml", 'active = ["prefect"]\nprofiles = "x"'),
+    ],
+)
+def test_settings_of_another_form_say_nothing(
+    published: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, text: str
+) -> None:
+    monkeypatch.setenv("PREFECT_DATASETS_STORE", published)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
+    Path(name).write_text(text)
+    assert warm.answer(["resolve", V1])
 
 
 def test_a_folder_that_is_a_store_is_looked_at(run: Run, pets: Path, tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def _sources() -> Iterator[dict[str, str]]:
     """Yield what each place says, the strongest first."""
     yield _named(os.environ)
     yield _named(_dotenv(".env"))
-    yield _strings(_toml("prefect.toml").get("api", {}))
-    yield _strings(_toml("pyproject.toml").get("tool", {}).get("prefect", {}).get("api", {}))
+    yield _strings(_table(_toml("prefect.toml"), "api"))
+    yield _strings(_table(_toml("pyproject.toml"), "tool", "prefect", "api"))
     yield _named(_active_profile())
 
 
@@ -43,7 +43,7 @@ def _active_profile() -> dict[str, Any]:
     home = os.path.expanduser(os.environ.get("PREFECT_HOME") or "~/.prefect")  # noqa: PTH111  (no pathlib)
     profiles = _toml(os.environ.get("PREFECT_PROFILES_PATH") or f"{home}/profiles.toml")
     active = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
-    return profiles.get("profiles", {}).get(active, {})
+    return _table(profiles, "profiles", str(active))
 
 
 def _named(variables: Mapping[str, Any]) -> dict[str, str]:
@@ -65,6 +65,14 @@ def _toml(path: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return {}
+
+
+def _table(inside: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return a table inside of others; an empty one where there is none, or something else."""
+    for name in names:
+        found: Any = inside.get(name)
+        inside = found if isinstance(found, dict) else {}
+    return inside
 
 
 def _dotenv(path: str) -> dict[str, str]:

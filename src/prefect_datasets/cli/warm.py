@@ -90,12 +90,16 @@ def _store(asked: dict[str, str]) -> str | None:
 def _find(
     store: str, cache_dir: str, dataset: str, version: str
 ) -> tuple[str, dict[str, Any]] | None:
-    stamp = record_stamp(store, dataset, version)
+    try:
+        stamp = record_stamp(store, dataset, version)
+        name = identity_of(store, {})
+        root = os.path.abspath(cache_dir or variables.cache_folder(os.environ))  # noqa: PTH100  (no pathlib)
+    except OSError:  # a relative path, and the working directory is gone
+        return None
     if stamp is None:
         return None
-    root = os.path.abspath(cache_dir or variables.cache_folder(os.environ))  # noqa: PTH100  (no pathlib)
     until = time.time() + IN_USE_SECONDS
-    return hit.find(root, identity_of(store, {}), dataset, version, stamp=stamp, until=until)
+    return hit.find(root, name, dataset, version, stamp=stamp, until=until)
 
 
 def _link(path: str, target: str) -> bool:

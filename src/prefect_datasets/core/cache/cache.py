@@ -298,7 +298,10 @@ class Cache:
         lease = entry.leases / leases.lease_name(leases.this_process())
         try:
             leases.take(lease, until=self.term())
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
+            # Somebody may have deleted the folder of the leases alone.
+            return self.lease(entry) if _mend(entry) else None
+        except NotADirectoryError:
             return None
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES):
@@ -328,6 +331,16 @@ def _newer(entry: Entry) -> UnsupportedFormatError:
         subject=str(entry.folder),
         hint="Upgrade prefect-datasets, or use a cache of its own: set PREFECT_DATASETS_CACHE.",
     )
+
+
+def _mend(entry: Entry) -> bool:
+    """Make a complete tree's missing folder of leases; False where that is not what is missing."""
+    try:
+        entry.ready.stat()
+        entry.leases.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _folders(path: Path) -> list[str]:

@@ -53,7 +53,8 @@ def find(
         ready = _read(f"{folder}/ready")
         is_known = ready["format"] == FORMAT and ready["digest"] == pointed["digest"]
         is_of_earlier_boot = ready["host"] == host and ready["boot"] != lease_file.this_boot()
-        if not is_known or is_of_earlier_boot or not os.path.isdir(f"{folder}/files"):  # noqa: PTH112
+        is_told = ready["n_files"] >= 0 <= ready["n_bytes"]
+        if not (is_known and is_told) or is_of_earlier_boot or not os.path.isdir(f"{folder}/files"):  # noqa: PTH112
             return None
         os.utime(f"{folder}/ready")
     except (OSError, ValueError, KeyError, TypeError):

@@ -71,7 +71,7 @@ def _table(inside: dict[str, Any], *names: str) -> dict[str, Any]:
     """Return a table inside of others; an empty one where there is none, or something else."""
     for name in names:
         found: Any = inside.get(name)
-        inside = found if isinstance(found, dict) else {}
+        inside = found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]  (TOML)
     return inside
 
 

@@ -126,7 +126,7 @@ class _Connection:
         )
         self._socket.sendall(request.encode("ascii"))
         head, body = self._head()
-        if not _promises(head, len(buffer)) or len(body) > len(buffer):
+        if not _promises(head, start, len(buffer)) or len(body) > len(buffer):
             return False
         done = len(body)
         buffer[:done] = body
@@ -151,8 +151,8 @@ class _Connection:
         return b"", b""
 
 
-def _promises(head: bytes, n_bytes: int) -> bool:
-    """Tell whether a reply is so many bytes of an object, as they are."""
+def _promises(head: bytes, start: int, n_bytes: int) -> bool:
+    """Tell whether a reply is so many bytes of an object from there on, as they are."""
     status, *lines = head.split(b"\r\n")
     if not status.startswith((b"HTTP/1.1 206 ", b"HTTP/1.0 206 ")):
         return False
@@ -160,6 +160,7 @@ def _promises(head: bytes, n_bytes: int) -> bool:
     fields = {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
     return (
         fields.get(b"content-length") == str(n_bytes).encode()
+        and fields.get(b"content-range", b"").startswith(b"bytes %d-" % start)
         and b"transfer-encoding" not in fields
         and fields.get(b"content-encoding", b"identity") == b"identity"
     )

@@ -175,6 +175,15 @@ def test_a_version_that_got_a_name_meanwhile_stays(store: Store, nights: None) -
     assert catalog.find(store, uri("best")).uri == uri(night(2).version)
 
 
+def test_nothing_goes_once_an_alias_is_damaged(store: Store, nights: None) -> None:
+    planned = plan_retention(store, "pets", keep=3)
+    store.write(keys.alias_key(uri("good")), b"{")
+    with pytest.raises(IntegrityError):
+        next(delete_planned(store, planned))
+    for each in planned.doomed:
+        assert catalog.read_record(store, each.record.uri) is not None
+
+
 def test_what_latest_names_stays(store: Store, tmp_path: Path) -> None:
     nights = Nights(store, tmp_path / "nights")
     nights.make(5, {"a": b"5"})

@@ -184,7 +184,10 @@ def delete_planned(store: Store, planned: Retention) -> Iterator[deletion.Deleti
     for each in reversed(planned.doomed):
         uri = each.record.uri
         record = records.read_record(store, uri)
-        if record is None or list_aliases(store, uri.dataset).of(uri.version):
+        aliases = list_aliases(store, uri.dataset)
+        for fault in aliases.faults:
+            raise fault
+        if record is None or aliases.of(uri.version):
             continue
         whole = records.with_later_packages(store, record)
         plan = deletion.Deletion(record=whole, aliases=(), children=each.children)

@@ -5,6 +5,7 @@ Nothing here imports Prefect before a test asks for its server.
 
 from __future__ import annotations
 
+import os
 import signal
 import uuid
 from collections.abc import Callable, Generator
@@ -82,6 +83,12 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     }
     with temporary_settings(own), prefect_test_harness(server_startup_timeout=280):
         yield PREFECT_API_URL.value()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run tests, where nobody says so."""
+    del config
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks at the groups as it collects

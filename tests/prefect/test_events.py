@@ -128,9 +128,9 @@ def test_outside_a_run_nothing_is_told(store: Store, block: DatasetStore, files:
 def test_packages_that_are_made_later_make_no_new_version(
     block: DatasetStore, store: Store, files: Path
 ) -> None:
-    publish_without_prefect(files, store, "v1", packaging=False)
-    package_version_flow(block, "dataset://pets/v1")
-    publish(block, files, "pets", "v2")
-    told("dataset://pets/v2", "version.created")
-    names = {event["event"] for event in observe.events("dataset://pets/v1")}
+    publish_without_prefect(files, store, "unannounced", packaging=False)
+    package_version_flow(block, "dataset://pets/unannounced")
+    publish(block, files, "pets", "announced")
+    told("dataset://pets/announced", "version.created")
+    names = {event["event"] for event in observe.events("dataset://pets/unannounced")}
     assert "prefect-datasets.version.created" not in names

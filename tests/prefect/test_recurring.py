@@ -193,7 +193,7 @@ def test_a_deleted_night_is_not_made_again(block: DatasetStore, source: Path) ->
 
 def test_the_source_is_that_of_the_day_it_was_due(block: DatasetStore, tmp_path: Path) -> None:
     for day in (20, 21):
-        folder = tmp_path / "sources" / f"2026-11-{day}"
+        folder = tmp_path / "sources" / f"2026-03-{day}"
         folder.mkdir(parents=True)
         (folder / f"{day}.csv").write_text(str(day))
     template = str(tmp_path / "sources" / "{scheduled:%Y-%m-%d}")

@@ -130,6 +130,7 @@ class Pages:
     def deployment(self, name: str) -> None:
         """Go to a deployment's page."""
         self.menu("Deployments")
+        self.main.get_by_placeholder("Search deployments").fill(name)  # ten are on a page
         self.main.get_by_role("link", name=name, exact=True).first.click()
         expect(self.page.get_by_role("button", name="Run", exact=True)).to_be_visible()
 
@@ -158,8 +159,14 @@ class Pages:
     def newest(self) -> Locator:
         """Open the newest artifact of those with one key, where there are several."""
         entry = self.main.locator("a[href*='/artifacts/artifact/']").first
-        shown = self.page.get_by_role("tabpanel", name="Artifact")
+        # Exactly: the tab of a run's artifacts is called Artifacts.
+        shown = self.page.get_by_role("tabpanel", name="Artifact", exact=True)
         expect(entry.or_(shown).first).to_be_visible()
-        if not shown.is_visible():
-            entry.click()
+
+        def opened() -> Locator:
+            if not shown.is_visible() and entry.is_visible():
+                entry.click()  # which does nothing while the page is still coming to life
+            return shown
+
+        self.until_shown(opened)
         return shown

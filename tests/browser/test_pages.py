@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -206,7 +206,7 @@ def test_a_steps_form(pages: Pages) -> None:
     pages.shoot("step", height=1200)
 
 
-def test_a_schedule_and_an_automation(pages: Pages) -> None:
+def test_a_schedule_and_an_automation(pages: Pages, server: PrefectServer) -> None:
     pages.open("/deployments")
     pages.deployment("nightly")
     pages.sees(pages.main, "At 02:00 AM")
@@ -222,23 +222,32 @@ def test_a_schedule_and_an_automation(pages: Pages) -> None:
     pages.deployment("on-new-version")
     pages.wait_for("Completed")  # the one run that there is
     pages.shoot("triggered", height=1200)
-    pages.menu("Event Feed")
-    pages.main.get_by_role("link", name="Prefect Datasets Version Created").first.click()
+    event = _newest_event(server, "prefect-datasets.version.created")
+    pages.open(f"/events/event/{event['occurred'][:10]}/{event['id']}")
     pages.sees(pages.main, "prefect-datasets.version.created")
     pages.shoot("event", height=1200)
+
+
+def _newest_event(server: PrefectServer, name: str) -> dict[str, Any]:
+    """Return an event; the feed has it behind those of all runs."""
+    found = _ask(server, "events/filter", {"filter": {"event": {"name": [name]}}})
+    return found["events"][0]
+
+
+def _ask(server: PrefectServer, what: str, body: dict[str, Any]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server.api}/{what}", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=20) as reply:
+        return json.load(reply)
 
 
 def _wait_for_deployments(
     server: PrefectServer, served: subprocess.Popen[bytes], folder: Path
 ) -> None:
     """Wait until all are registered."""
-    count = urllib.request.Request(
-        f"{server.api}/deployments/count", b"{}", {"Content-Type": "application/json"}
-    )
     end = time.monotonic() + 240
     while time.monotonic() < end and served.poll() is None:
-        with urllib.request.urlopen(count, timeout=20) as reply:
-            if json.load(reply) >= N_SERVED:
-                return
+        if _ask(server, "deployments/count", {}) >= N_SERVED:
+            return
         time.sleep(0.2)
     raise RuntimeError(f"Not served: {[log.read_text() for log in folder.glob('*.log')]}")

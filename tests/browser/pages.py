@@ -128,10 +128,11 @@ class Pages:
     # -- runs -------------------------------------------------------------------------------
 
     def deployment(self, name: str) -> None:
-        """Go to a deployment's page."""
-        self.menu("Deployments")
-        self.main.get_by_placeholder("Search deployments").fill(name)  # ten are on a page
-        self.main.get_by_role("link", name=name, exact=True).first.click()
+        """Go to a deployment's page, by its address: the list has ten on a page."""
+        body = {"deployments": {"name": {"any_": [name]}}}
+        reply = self.page.request.post(f"{self.ui}/api/deployments/filter", data=body)
+        (found,) = reply.json()
+        self.open(f"/deployments/deployment/{found['id']}")
         expect(self.page.get_by_role("button", name="Run", exact=True)).to_be_visible()
 
     def form(self, deployment: str) -> None:

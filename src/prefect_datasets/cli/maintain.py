@@ -70,7 +70,15 @@ def collect_garbage(chosen: argparse.Namespace) -> int:
     garbage = engine.plan_garbage(store, time.time(), loose_seconds=loose_seconds)
     n_uploads = engine.collect(store, garbage) if chosen.yes else 0
     if chosen.json:
-        show_json({"deleted": chosen.yes, **asdict(garbage), "n_ended_uploads": n_uploads})
+        told = {
+            "deleted": chosen.yes,
+            "keys": garbage.keys,
+            "n_bytes": garbage.n_bytes,
+            "n_kept": garbage.n_kept,
+            "n_young": garbage.n_young,
+            "n_ended_uploads": n_uploads,
+        }
+        show_json(told)
         return 0
     what = f"{count(len(garbage.keys), 'object')}, {format_bytes(garbage.n_bytes)}"
     show(f"{'freed' if chosen.yes else 'would free'} {what}")

@@ -211,6 +211,26 @@ def test_after_a_boot_it_is_looked_at(run: Run, published: str) -> None:
     assert warm.answer(["resolve", V1, "--store", published])
 
 
+@pytest.mark.skipif(not leases.this_machine(), reason="this machine has no id")
+def test_after_a_crash_of_the_machine_a_damaged_tree_is_fetched_anew(
+    store: str, run: Run, pets: Path
+) -> None:
+    assert run("publish", pets, "--to", V1, "--packaging", "on", "--store", store).code == 0
+    main = "import sys; from prefect_datasets.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", main, "resolve", V1, "--store", store]
+    tree = Path(subprocess.check_output(command, text=True).strip())
+    file = next(path for path in sorted(tree.rglob("*")) if path.is_file())
+    content = file.read_bytes()
+    for path in (tree.parent / "ready", *(tree.parent / "leases").iterdir()):
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"boot": "an earlier one"}))
+    file.chmod(0o644)
+    file.write_bytes(b"")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.strip()) == tree
+    assert file.read_bytes() == content
+
+
 _values = (
     st.none()
     | st.booleans()

@@ -254,6 +254,57 @@ def test_a_process_with_a_recycled_id_is_not_taken_for_the_dead_one(cache: Cache
     assert not entry.is_in_use()
 
 
+def lease_of_command(entry: Entry, **said: str | float | None) -> None:
+    """Write the lease that a command left which ended an hour ago; None for a field it lacks."""
+    body: dict[str, str | float | None] = {
+        "host": leases.this_host(),
+        "pid": 2**30,
+        "started": "1",
+        "machine": "this one",
+        "boot": "an earlier one",
+        "until": time.time() + DAY,
+    }
+    body |= said
+    lease = entry.leases / "1073741824-1-0.json"
+    lease.write_text(json.dumps({key: each for key, each in body.items() if each is not None}))
+    os.utime(lease, (time.time() - 3600, time.time() - 3600))
+
+
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ({}, False),
+        ({"host": f"{os.uname().nodename} pid:[1]"}, False),
+        ({"boot": leases.this_boot()}, True),
+        ({"host": "elsewhere pid:[1]"}, True),
+        ({"machine": "another"}, True),
+        ({"machine": ""}, True),
+        ({"boot": ""}, True),
+        ({"machine": None, "boot": None}, True),
+        ({"machine": 1, "boot": []}, True),
+    ],
+)
+def test_a_lease_ends_with_the_boot_of_its_machine(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], *, holds: bool
+) -> None:
+    monkeypatch.setattr(leases, "this_machine", lambda: "this one")
+    entry = fill(cache, "v1-x", {"a": b"1"})
+    lease_of_command(entry, **said)
+    assert entry.is_in_use() is holds
+    assert (condemn(cache, entry) is None) is holds
+
+
+@pytest.mark.parametrize(("age", "holds"), [(60, True), (3600, False)])
+def test_a_process_of_another_boot_of_no_known_machine_is_one_of_elsewhere(
+    cache: Cache, age: float, *, holds: bool
+) -> None:
+    entry = fill(cache, "v1-x", {"a": b"1"})
+    me = leases.this_process()
+    lease_of_command(entry, pid=me.pid, started=me.started, machine="", until=0.0)
+    os.utime(next(entry.leases.iterdir()), (time.time() - age, time.time() - age))
+    assert entry.is_in_use() is holds
+
+
 def test_a_torn_lease_holds_while_it_is_young(cache: Cache) -> None:
     entry = fill(cache, "v1-x", {})
     (entry.leases / "x.json").write_text('{"host')
@@ -450,6 +501,21 @@ def test_a_tree_without_tables_fails_the_check_after_a_boot(cache: Cache) -> Non
     found = cache.use(entry)
     assert found is not None
     assert check.after_boot(cache, entry, found) is None
+    assert not entry.folder.exists()
+
+
+def test_a_lease_with_a_term_keeps_no_tree_that_fails_the_check_after_a_boot(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "this_machine", lambda: "this one")
+    entry = fill(cache, "v1-x", {"a": b"1"})
+    lease_of_command(entry)
+    ready = replace(Ready("u", DIGEST, 1, 1), host=leases.this_host(), boot="an earlier one")
+    entry.ready.write_bytes(ready.to_json())
+    command = Cache(cache.root, grace_seconds=DAY)
+    found = command.use(entry)
+    assert found is not None
+    assert check.after_boot(command, entry, found) is None
     assert not entry.folder.exists()
 
 

@@ -72,7 +72,8 @@ def after_boot(cache: Cache, entry: Entry, ready: Ready) -> Ready | None:
         What the tree is; None if it is damaged, and was deleted.
     """
     if any(faults_of(entry, deep=False)):
-        leases.give_back(entry.leases / leases.lease_name(leases.this_process()))
+        mine = entry.leases / leases.lease_name(leases.this_process())
+        leases.give_back(mine, is_unused=True)
         if condemn(cache, entry) is None:
             raise IntegrityError(
                 "A crash of the machine damaged the cached tree, and another process uses it",

@@ -49,10 +49,10 @@ def find(
         if pointed["stamp"] != stamp:
             return None
         folder = f"{root}/{VERSIONS}/{dataset}/{tree_name(version, pointed['digest'])}"
-        host = _lease(folder, until)
+        holder = _lease(folder, until)
         ready = _read(f"{folder}/ready")
         is_known = ready["format"] == FORMAT and ready["digest"] == pointed["digest"]
-        is_of_earlier_boot = ready["host"] == host and ready["boot"] != lease_file.this_boot()
+        is_of_earlier_boot = ready["host"] == holder["host"] and ready["boot"] != holder["boot"]
         is_told = ready["n_files"] >= 0 <= ready["n_bytes"]
         if not (is_known and is_told) or is_of_earlier_boot or not os.path.isdir(f"{folder}/files"):  # noqa: PTH112
             return None
@@ -67,10 +67,10 @@ def _read(path: str) -> dict[str, Any]:
         return loads(file.read())
 
 
-def _lease(folder: str, until: float) -> str:
-    """Write this process's lease on a tree and return its host."""
-    host, pid = lease_file.this_host(), os.getpid()
-    started = lease_file.started_at(pid)
-    name = lease_file.name_of(host, pid, started)
-    lease_file.write(f"{folder}/leases/{name}", host=host, pid=pid, started=started, until=until)
-    return host
+def _lease(folder: str, until: float) -> dict[str, str | int]:
+    """Write this process's lease on a tree and return what it says of the process."""
+    pid = os.getpid()
+    holder = lease_file.holder_of(pid)
+    name = lease_file.name_of(str(holder["host"]), pid, str(holder["started"]))
+    lease_file.write(f"{folder}/leases/{name}", holder, until=until)
+    return holder

@@ -11,6 +11,10 @@ from zlib import crc32
 
 from prefect_datasets.core.small_json import dumps
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 def this_host() -> str:
     """Return a name for the machine or container that holds this process."""
@@ -21,13 +25,33 @@ def this_host() -> str:
     return f"{os.uname().nodename} {namespace}".rstrip()
 
 
+def this_machine() -> str:
+    """Return the machine's id, or an empty string where it has none, as most containers."""
+    return _line("/etc/machine-id")
+
+
 def this_boot() -> str:
     """Return an id of the kernel's run, or an empty string where it can't be known."""
+    return _line("/proc/sys/kernel/random/boot_id")
+
+
+def _line(path: str) -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:  # noqa: PTH123  (no pathlib)
-            return file.read().decode().strip()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (no pathlib)
+            return file.read().decode("ascii", "replace").strip()
     except OSError:
         return ""
+
+
+def holder_of(pid: int) -> dict[str, str | int]:
+    """Return what a lease of a process of this host says of it."""
+    return {
+        "host": this_host(),
+        "pid": pid,
+        "started": started_at(pid),
+        "machine": this_machine(),
+        "boot": this_boot(),
+    }
 
 
 def started_at(pid: int) -> str:
@@ -45,13 +69,18 @@ def name_of(host: str, pid: int, started: str) -> str:
     return f"{pid}-{started or '0'}-{crc32(host.encode()):08x}.json"
 
 
-def write(path: str | os.PathLike[str], *, host: str, pid: int, started: str, until: float) -> None:
+def write(path: str | os.PathLike[str], holder: Mapping[str, str | int], *, until: float) -> None:
     """Write a process's lease, or write it anew.
+
+    Args:
+        path: The file.
+        holder: The process, as `holder_of` tells it.
+        until: Seconds since 1970.
 
     Raises:
         FileNotFoundError: There is no folder for it.
     """
-    body = dumps({"host": host, "pid": pid, "started": started, "until": until})
+    body = dumps({**holder, "until": until})
     data = body.encode() + b"\n"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

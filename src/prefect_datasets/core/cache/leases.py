@@ -1,12 +1,15 @@
 """Who is using what in the cache, told by small files that processes renew while they live.
 
-A lease is a file `{"host", "pid", "started", "until"}`. It holds
+A lease is a file `{"host", "pid", "started", "machine", "boot", "until"}`. It holds
 
 - until the time `until`, whatever becomes of its process, and beyond that
 - on the host it was made on: while a process with that id and start time is alive;
-- elsewhere: while it was renewed (its mtime) within the last quarter of an hour.
+- elsewhere: while it was renewed (its mtime) within the last quarter of an hour;
+- not at all once the machine it was made on was started anew: no process outlives that.
 
-A host is a host name together with a PID namespace, because two containers may share the name.
+A host is a host name together with a PID namespace, because two containers may share the name. That
+a lease is of this machine is known where host name and machine id are the same. Without a machine
+id another boot may be another machine of the same name, so its lease is one from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import os
 import threading
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,6 +81,12 @@ def this_boot() -> str:
     return lease_file.this_boot()
 
 
+@lru_cache(maxsize=1)
+def this_machine() -> str:
+    """Return the machine's id, or an empty string where it has none, as most containers."""
+    return lease_file.this_machine()
+
+
 def lease_name(process: Process) -> str:
     """Return the file name of a process's lease; one process has one lease on a thing."""
     return lease_file.name_of(process.host, process.pid, process.started)
@@ -101,18 +110,23 @@ def take(path: Path, *, until: float = 0.0) -> None:
     Raises:
         FileNotFoundError: The folder is gone.
     """
-    owner = this_process()
+    holder = {**asdict(this_process()), "machine": this_machine(), "boot": this_boot()}
     lasts = _keeper.count(path, until)
     try:
-        lease_file.write(path, host=owner.host, pid=owner.pid, started=owner.started, until=lasts)
+        lease_file.write(path, holder, until=lasts)
     except OSError:
         _keeper.uncount(path)
         raise
 
 
-def give_back(path: Path) -> None:
-    """End one use of this process's lease; the last one removes it unless it has a term."""
-    if _keeper.uncount(path):
+def give_back(path: Path, *, is_unused: bool = False) -> None:
+    """End one use of this process's lease; the last one removes it unless it has a term.
+
+    Args:
+        path: The file.
+        is_unused: Nobody was told of what it is on, so its term counts for nothing.
+    """
+    if _keeper.uncount(path, is_unused=is_unused):
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -129,17 +143,26 @@ def is_live(path: Path, *, now: float | None = None) -> bool:
     try:
         renewed = path.stat().st_mtime
         body = json.loads(path.read_bytes())
-        holder = Process(body["host"], body["pid"], body["started"])
+        holder = Process(str(body["host"]), body["pid"], body["started"])
+        machine, boot = body.get("machine", ""), body.get("boot", "")
         until = float(body["until"])
     except FileNotFoundError:
         return False
     except (ValueError, KeyError, TypeError):  # being written at this moment, or torn by a kill
         return now - renewed < STALE_SECONDS
+    is_of_this_boot = not (boot and this_boot()) or boot == this_boot()
+    if not is_of_this_boot and _is_this_machine(holder.host, machine):
+        return False
     if until > now:
         return True
-    if holder.host == this_host():
+    if holder.host == this_host() and is_of_this_boot:
         return holder.is_alive_here()
     return now - renewed < STALE_SECONDS
+
+
+def _is_this_machine(host: str, machine: str) -> bool:
+    name, here = host.partition(" ")[0], this_host().partition(" ")[0]
+    return bool(machine) and (machine, name) == (this_machine(), here)
 
 
 @dataclass(slots=True)
@@ -167,7 +190,7 @@ class _Keeper:
                 self._thread.start()
             return held.until
 
-    def uncount(self, path: Path) -> bool:
+    def uncount(self, path: Path, *, is_unused: bool = False) -> bool:
         """Count one use less and tell whether the lease is to be removed."""
         with self._lock:
             held = self._held.get(path)
@@ -177,7 +200,7 @@ class _Keeper:
             if held.n_uses > 0:
                 return False
             del self._held[path]
-            return not held.until
+            return is_unused or not held.until
 
     def move(self, old: Path, new: Path) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from prefect_datasets.core.uri import DatasetUri
 DATASETS = "datasets/"
 OUTPUTS = "outputs/"
 DATUMS = "datums/"
+ATTEMPTS, PACKAGES, ONCE, DELETED = "/@attempts/", "/@packages/", "/@once/", "/@deleted/"
 PACKAGE_SUFFIX = ".vhpkgzip"
 
 

@@ -185,8 +185,10 @@ def commit(store: Store, record: VersionRecord) -> VersionRecord:
     Raises:
         AlreadyPublishedError: The name is taken by a version with other files.
     """
-    _check_tombstone(store, record)
     key = keys.record_key(record.uri)
+    if _was_deleted(store, record) and store.info(key) is None:
+        # Of the version that had the name, maybe in other parts; a killed deletion leaves them.
+        store.delete([keys.packages_key(record.uri)])
     try:
         _create(store, key, record.to_json())
     except (ConflictError, StoreError) as error:
@@ -215,13 +217,32 @@ def same_or_raise(existing: VersionRecord, digest: str) -> VersionRecord:
 
 
 def commit_packages(store: Store, record: VersionRecord, later: PackagesRecord) -> None:
-    """Record packages that were made for a committed version; another's are as good."""
+    """Record packages that were made for a committed version; another's are as good.
+
+    Raises:
+        NotFoundError: The version was deleted meanwhile; then nothing is recorded.
+    """
     key = keys.packages_key(record.uri)
     try:
         _create(store, key, later.to_json())
     except (ConflictError, StoreError):
         if read_packages(store, record) is None:
             raise
+    # A deletion looks for packages after the record is gone: so one of the two sees the other.
+    found = read_record(store, record.uri)
+    if found is None or found.attempt != record.attempt:
+        _withdraw_packages(store, key, later)
+        raise NotFoundError(
+            "The version was deleted while its packages were made",
+            subject=str(record.uri),
+            hint="`gc` frees the packages. If the version was published anew, package that.",
+        )
+
+
+def _withdraw_packages(store: Store, key: str, later: PackagesRecord) -> None:
+    data = read_optional(store, key)
+    if data is not None and PackagesRecord.from_json(data, key=key).attempt == later.attempt:
+        store.delete([key])
 
 
 def _create(store: Store, key: str, data: bytes) -> None:
@@ -237,10 +258,16 @@ def _look_after_failure(store: Store, uri: DatasetUri, error: StoreError) -> Ver
     return existing
 
 
-def _check_tombstone(store: Store, record: VersionRecord) -> None:
+def _was_deleted(store: Store, record: VersionRecord) -> bool:
+    """Tell whether a version of this name with the same files was deleted.
+
+    Raises:
+        AlreadyPublishedError: One with other files was.
+    """
     digest = deleted_digest(store, record.uri)
     if digest is not None and digest != record.digest:
         raise name_was_deleted(record.uri)
+    return digest is not None
 
 
 def name_was_deleted(uri: DatasetUri) -> AlreadyPublishedError:

@@ -66,3 +66,6 @@ def delete(store: Store, deletion: Deletion) -> None:
     # In this order: the name may come back, in other parts, which those packages are not made of.
     store.delete([keys.packages_key(record.uri)])
     store.delete([keys.record_key(record.uri)])
+    # Packages may have been recorded in between; who does it later sees that the record is gone.
+    if store.info(keys.record_key(record.uri)) is None:
+        store.delete([keys.packages_key(record.uri)])

@@ -4,7 +4,8 @@ Reached is: every object that a commit record or one of its tables names (of ver
 the grace period too), where a version came from, packages made for it afterwards, and what datum
 aliases name, with the tables that lead to it. Outputs that are in no version are kept like any
 run's outputs, unless the caller names an age for them. Left alone is everything of an execution
-that was active within the grace period, and of the executions whose objects it may use.
+that was active within the grace period, and of the executions whose objects it may use. What stays
+beside a version's record goes when the version was deleted (`left_behind`).
 
 What an attempt left may be taken up by a new one at any moment. So its note goes first: from then
 on nobody finds what it left, and who found it before has said so, in a note or in a record.
@@ -23,7 +24,7 @@ from prefect_datasets.core.format import keys, parts
 from prefect_datasets.core.format.record import Part, VersionRecord
 from prefect_datasets.core.format.tables import read_table
 from prefect_datasets.core.uri import DatumUri
-from prefect_datasets.core.versions import records
+from prefect_datasets.core.versions import left_behind, records
 from prefect_datasets.core.versions.datums import find_datum, tables_with
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def plan_garbage(
         info.key for info, name, _ in attempts if info.modified <= oldest and name not in active
     ]
     used = _used_by(attempt for attempt in attempts if attempt[0].key not in over)
-    doomed, kept, young, n_bytes = list[str](), 0, 0, 0
+    beside = left_behind.find(store, oldest)
+    doomed, kept, young = list[str](), 0, 0
+    n_bytes = sum(info.n_bytes for info in beside)
     for execution, infos in by_execution.items():
         garbage = unreached(execution, infos, reached)
         if execution in used or execution in active:
@@ -92,7 +95,8 @@ def plan_garbage(
         doomed += [info.key for info in garbage]
         n_bytes += sum(info.n_bytes for info in garbage)
         kept += len(infos) - len(garbage)
-    return Garbage((*doomed, *over), n_bytes, kept, young, known)
+    keys_beside = (info.key for info in beside)
+    return Garbage((*doomed, *over, *keys_beside), n_bytes, kept, young, known)
 
 
 def collect(store: Store, garbage: Garbage, *, grace_seconds: float = GRACE_SECONDS) -> int:
@@ -102,9 +106,11 @@ def collect(store: Store, garbage: Garbage, *, grace_seconds: float = GRACE_SECO
         How many uploads.
 
     Raises:
-        DatasetError: A new record or its table can't be read: then nothing but notes is deleted.
+        DatasetError: A new record or its table can't be read: then only notes are deleted.
     """
-    store.delete([key for key in garbage.keys if not key.startswith(keys.OUTPUTS)])
+    notes = (key for key in garbage.keys if key.startswith(keys.DATASETS))
+    store.delete([key for key in notes if keys.ATTEMPTS in key])
+    left_behind.delete(store, garbage.keys)
     used = _used_by(_attempts(store))
     needed = frozenset(map(hash, _reached_since(store, garbage.known)))
     objects = (key for key in garbage.keys if key.startswith(keys.OUTPUTS))
@@ -192,7 +198,7 @@ def _loose(store: Store, since: float) -> Iterator[str]:
 def _attempts(store: Store) -> Iterator[tuple[ObjectInfo, str, list[str]]]:
     """Yield the open attempts: the object, its execution, the executions whose objects it uses."""
     for info in store.list(keys.DATASETS):
-        if "/@attempts/" in info.key:
+        if keys.ATTEMPTS in info.key:
             data = records.read_optional(store, info.key)
             if data is None:
                 continue  # closed just now: its record is there

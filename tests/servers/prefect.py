@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.environment import clean_environment
 from tests.servers.process import free_ports, running, wait_until_answers
@@ -27,6 +29,15 @@ class PrefectServer(NamedTuple):
     def api(self) -> str:
         """Address of its API."""
         return f"{self.ui}/api"
+
+    def ask(self, what: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask its API, by GET where there is no body; an OSError where it has no answer."""
+        headers = {"Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.api}/{what}", data, headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as reply:
+            return json.load(reply)
 
 
 def of_client(ui: str, home: Path) -> dict[str, str]:

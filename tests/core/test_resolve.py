@@ -29,7 +29,7 @@ from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.publish.publish import Policy, package_version
 from prefect_datasets.core.reads import CostModel
-from prefect_datasets.core.resolve import extract
+from prefect_datasets.core.resolve import extract, writers
 from prefect_datasets.core.resolve.inputs import ResolvedInput, resolve_input
 from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.store import open_store
@@ -47,6 +47,12 @@ FILES = {
     "b/\\odd:name é": b"x",
 }
 SMALL = CostModel(latency_seconds=0, request_bytes=4096, job_reads=8)
+
+
+@pytest.fixture(autouse=True)
+def processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes write the few files as well."""
+    monkeypatch.setattr(writers, "_LEAST_FILES", 0)
 
 
 @pytest.fixture

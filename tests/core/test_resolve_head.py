@@ -115,7 +115,7 @@ def test_what_is_taken(tmp_path: Path, store: FarStore, files: dict[str, bytes])
     key = part.package.key
     whole = store.read(key)
     store.answers = [None, None, StoreError("busy")]
-    with PackageHead(store, part) as head:
+    with PackageHead(store, part, lambda n_bytes: memoryview(bytearray(n_bytes))) as head:
         for thread in head._threads:
             thread.join()
         (lost,) = {0, BLOCK, 2 * BLOCK, 3 * BLOCK} - head._whole

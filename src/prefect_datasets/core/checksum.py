@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
-
 from isal import isal_zlib
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
-crc32_of = cast("Callable[[Buffer, int], int]", isal_zlib.crc32)  # pyright: ignore[reportUnknownMemberType]  (its stub)
+crc32_of: Callable[[Buffer, int], int] = isal_zlib.crc32  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

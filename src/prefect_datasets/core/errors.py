@@ -20,7 +20,9 @@ pickling, because a failed run's state carries them across processes.
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class DatasetError(Exception):

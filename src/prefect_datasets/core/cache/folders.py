@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from prefect_datasets.core.errors import InvalidInputError, NoSpaceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -28,7 +31,9 @@ class Folders:
         made: Gets the paths of those that were made.
     """
 
-    def __init__(self, root: Path, *, make: bool = False, made: set[str] | None = None) -> None:
+    def __init__(
+        self, root: Path | str, *, make: bool = False, made: set[str] | None = None
+    ) -> None:
         self._make = make
         self._made: set[str] = set() if made is None else made
         self._root = os.open(root, _OPEN)
@@ -89,7 +94,7 @@ class Folders:
         self._open.clear()
 
 
-def explain(error: OSError, path: str, root: Path) -> Exception:
+def explain(error: OSError, path: str, root: Path | str) -> Exception:
     """Return the error to raise where a file could not be made in a tree."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
@@ -110,7 +115,7 @@ def explain(error: OSError, path: str, root: Path) -> Exception:
             return error
 
 
-def no_space(what: str, root: Path) -> NoSpaceError:
+def no_space(what: str, root: Path | str) -> NoSpaceError:
     """Return the error for a disk that is full."""
     return NoSpaceError(
         f"The disk is full at {what}",
@@ -119,7 +124,7 @@ def no_space(what: str, root: Path) -> NoSpaceError:
     )
 
 
-def lock_folders(root: Path, made: Iterable[str] | None = None) -> None:
+def lock_folders(root: Path | str, made: Iterable[str] | None = None) -> None:
     """Make the folders of a finished tree read-only; `made` are all there are, if it is known."""
     if made is not None:
         with Folders(root) as folders:

@@ -26,7 +26,6 @@ from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.large import LargeFile
-from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.part_tables import PartTables
 from prefect_datasets.core.resolve.plan import mask_of
 from prefect_datasets.core.resolve.room import make_room
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.resolve.ahead import FirstTable
     from prefect_datasets.core.resolve.head import PackageHead
+    from prefect_datasets.core.resolve.writers import Writers
     from prefect_datasets.core.store import Store
 
 # Each thread reads and extracts by turns: more than the processors, so that some wait for the
@@ -56,6 +56,7 @@ def build_version(
     progress: Progress,
     cost: CostModel | None = None,
     first: FirstTable | None = None,
+    writers: Writers,
     head: PackageHead | None = None,
 ) -> Ready:
     """Fill an attempt with a version's files and tables; return what its `ready` shall say.
@@ -68,6 +69,7 @@ def build_version(
         progress: Who is told.
         cost: What reading costs; guessed if left out.
         first: The first table, if it is being fetched already.
+        writers: Who writes the files.
         head: The begin of the first package, likewise.
 
     Raises:
@@ -84,6 +86,7 @@ def build_version(
         progress=progress,
         cost=cost,
         first=first,
+        writers=writers,
         head=head,
     )
     with making as it:
@@ -164,6 +167,7 @@ class _Making:
         progress: Progress,
         cost: CostModel,
         first: FirstTable | None,
+        writers: Writers,
         head: PackageHead | None,
     ) -> None:
         self._record = record
@@ -173,7 +177,10 @@ class _Making:
         self._progress = progress
         self._leftovers = attempts.leftovers(attempt.entry, mine=attempt.folder)
         self._sources = find_sources(attempt.cache, attempt.entry, record)
-        self._fetcher = Fetcher(store, attempt, cost=cost, progress=progress, head=head)
+        self._writers = writers
+        self._fetcher = Fetcher(
+            store, attempt, writers=writers, cost=cost, progress=progress, head=head
+        )
         self._tables = PartTables(
             record,
             selection,
@@ -183,7 +190,7 @@ class _Making:
             + [source.tables for source in self._sources if source.is_same(record)],
             first=first,
         )
-        self._made: set[str] = set()
+        self._made = writers.made
         self._lock = threading.Lock()
         self._n_linked_files = 0
         self._n_files = 0
@@ -207,7 +214,13 @@ class _Making:
         most = (record.n_bytes, record.n_files)
         make_room(self._attempt.cache, str(record.uri), most, self._needs)
         self._progress.start("fetching", n_files=record.n_files, n_bytes=record.n_bytes)
-        tool = partial(Hands, self._attempt.files, self._fetcher.store, made=self._made)
+        tool = partial(
+            Hands,
+            self._attempt.files,
+            self._fetcher.store,
+            made=self._made,
+            lend=self._writers.lend,
+        )
         work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
         self._check_selection()
         lock_folders(self._attempt.files, self._made)
@@ -307,11 +320,7 @@ class _Making:
         old = link.paths[which].to_pylist()
         new = pick(members.paths, rows)
         try:
-            source = hands.source(link.files)
-            with self._fetcher.writing:
-                missing = link_files(
-                    zip(old, new, strict=True), source, hands.target, self._attempt.files
-                )
+            missing = self._writers.link(link.files, old, new, hands)
         except FileNotFoundError:  # the other tree was deleted
             missing = list(range(len(rows)))
         gone = rows[missing]

@@ -6,7 +6,6 @@ package is what is damaged; only then the resolve fails, and names it.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,14 +33,11 @@ if TYPE_CHECKING:
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.resolve.hands import Hands
     from prefect_datasets.core.resolve.head import PackageHead
+    from prefect_datasets.core.resolve.writers import Writers
     from prefect_datasets.core.store import Store
 
 # What a second try, or the other copy, may heal.
 HEALABLE = (IntegrityError, NotFoundError, StoreError)
-
-# Threads that write at a time. More would only pass the interpreter's lock, and that of a folder
-# they all write into, to and fro; those that wait for the network don't count.
-_N_WRITERS = os.cpu_count() or 1
 
 # Rows of single objects that are planned at a time: their keys are Python strings.
 _SINGLES_AT_ONCE = 1 << 16
@@ -172,6 +168,7 @@ class Fetcher:
         attempt: The tree in the making.
         cost: The size of a read.
         progress: Who is told.
+        writers: Who writes the files.
         head: The begin of a package, if it is being fetched already.
     """
 
@@ -180,6 +177,7 @@ class Fetcher:
         store: Store,
         attempt: Attempt,
         *,
+        writers: Writers,
         cost: CostModel,
         progress: Progress,
         head: PackageHead | None = None,
@@ -188,9 +186,9 @@ class Fetcher:
         self.attempt = attempt
         self.cost = cost
         self.progress = progress
+        self.writers = writers
         self.n_fetched_bytes = head.n_bytes if head else 0
         self._head = head
-        self.writing = threading.Semaphore(_N_WRITERS)
         self._lock = threading.Lock()
         self._warned: set[str] = set()
 
@@ -208,15 +206,11 @@ class Fetcher:
                     failed.append(rows[here])
                     continue
                 contents = few[here] if few else members.contents(rows[here], starts[here])
-                if bad := self._write(contents, buffer, hands):
+                if bad := self.writers.write(contents, buffer, hands):
                     failed.append(rows[here][bad])
         if failed:
             self.heal(members, np.concatenate(failed), job[0].key, hands)
         self.done(members, rows)
-
-    def _write(self, contents: Contents, buffer: memoryview, hands: Hands) -> list[int]:
-        with self.writing:
-            return write_files(contents, buffer, hands.target, self.attempt.files)
 
     def done(self, members: Members, rows: Int64s) -> None:
         """Note rows as whole."""

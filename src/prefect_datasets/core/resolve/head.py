@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prefect_datasets.core.format.record import Part
     from prefect_datasets.core.store import Store
     from prefect_datasets.core.store.base import Range
@@ -29,19 +31,20 @@ class PackageHead:
     Args:
         store: The store.
         part: The part, None to fetch nothing.
+        lend: Lends the memory to read into.
 
     Attributes:
         n_bytes: How much is fetched.
     """
 
-    def __init__(self, store: Store, part: Part | None) -> None:
+    def __init__(self, store: Store, part: Part | None, lend: Callable[[int], memoryview]) -> None:
         self._store = store
         self._key = ""
         self.n_bytes = 0
         if part is not None and part.package is not None and _is_worth_it(store, part):
             self._key = part.package.key
             self.n_bytes = min(part.n_bytes, _MOST_BLOCKS * _BLOCK_BYTES)
-        self._buffer = memoryview(bytearray(self.n_bytes))
+        self._buffer = lend(self.n_bytes)
         starts = range(0, self.n_bytes, _BLOCK_BYTES)
         self._done = {start: threading.Event() for start in starts}
         self._whole: set[int] = set()

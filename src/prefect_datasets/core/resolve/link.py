@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
-from prefect_datasets.core.cache.folders import Folders, explain
+from prefect_datasets.core.cache.folders import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from prefect_datasets.core.cache.folders import Folders
 
 # A link to another file system, one link too many, and file systems or owners without links.
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EACCES)
@@ -18,7 +23,7 @@ _CHUNK = 1 << 30
 
 
 def link_files(
-    pairs: Iterable[tuple[str, str]], source: Folders, target: Folders, root: Path
+    pairs: Iterable[tuple[str, str]], source: Folders, target: Folders, root: Path | str
 ) -> list[int]:
     """Make files of one tree in another, as hard links or, where there are none, as copies.
 
@@ -66,7 +71,7 @@ def link_files(
 
 
 def copy_files(
-    pairs: Iterable[tuple[str, str]], source: Folders, target: Folders, root: Path
+    pairs: Iterable[tuple[str, str]], source: Folders, target: Folders, root: Path | str
 ) -> list[int]:
     """Copy files of one tree to another, so that they may be written to; see `link_files`."""
     missing: list[int] = []

@@ -29,6 +29,7 @@ from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.listing import Item, Listing
 from prefect_datasets.core.resolve.obtain import obtain
 from prefect_datasets.core.resolve.room import make_room
+from prefect_datasets.core.resolve.writers import Writers
 from prefect_datasets.core.store_spec import identity
 
 if TYPE_CHECKING:
@@ -107,12 +108,10 @@ def _build(
     n_bytes = sum(item.n_bytes for item in items)
     needs = (n_bytes, len(items))
     make_room(cache, listing.uri, needs, lambda: needs)
-    fetcher = Fetcher(listing.store, attempt, cost=CostModel(), progress=progress)
     progress.start(f"fetching {listing.uri}", n_files=len(items), n_bytes=n_bytes)
     old = _linked(attempt, items)
     rows = np.array([row for row in range(len(items)) if row not in old], np.int64)
-    tool = partial(Hands, attempt.files, listing.store)
-    work_through(_tasks(fetcher, items, rows), n_threads=N_THREADS, tool=tool)
+    n_fetched_bytes = _fetch(attempt, listing, rows, progress)
     body = json.dumps([asdict(item) for item in items])
     (attempt.parts / _ITEMS).write_text(body)
     lock_folders(attempt.files)
@@ -121,11 +120,23 @@ def _build(
         digest=digest,
         n_files=len(items),
         n_bytes=n_bytes,
-        n_fetched_bytes=fetcher.n_fetched_bytes,
+        n_fetched_bytes=n_fetched_bytes,
         n_linked_files=len(old),
         host=leases.this_host(),
         boot=leases.this_boot(),
     )
+
+
+def _fetch(attempt: Attempt, listing: Listing, rows: Int64s, progress: Progress) -> int:
+    """Fetch items and return how many bytes that were."""
+    # Each is a request of its own: processes that write would wait for those.
+    with Writers(attempt.files, 0) as writers:
+        fetcher = Fetcher(
+            listing.store, attempt, writers=writers, cost=CostModel(), progress=progress
+        )
+        tool = partial(Hands, attempt.files, listing.store)
+        work_through(_tasks(fetcher, listing.items, rows), n_threads=N_THREADS, tool=tool)
+    return fetcher.n_fetched_bytes
 
 
 def _tasks(fetcher: Fetcher, items: tuple[Item, ...], rows: Int64s) -> Iterator[Task[Hands]]:

@@ -131,11 +131,14 @@ def _builder(
     loading: Loading,
 ) -> Callable[[Attempt], Ready]:
     def build(attempt: Attempt) -> Ready:
+        from prefect_datasets.core.resolve.writers import Writers  # noqa: PLC0415  (see above)
+
         loading.begin()
         part = None if _has_tables(attempt, record) else record.parts[0]
         is_all_new = selection.is_all and not attempt.cache.names(VERSIONS, record.uri.dataset)
         with (
-            PackageHead(store, part if is_all_new else None) as head,
+            Writers(attempt.files, record.n_files) as writers,
+            PackageHead(store, part if is_all_new else None, writers.lend) as head,
             FirstTable(store, part.table if part else None) as first,
         ):
             from prefect_datasets.core.resolve import extract  # noqa: PLC0415  (see above)
@@ -148,6 +151,7 @@ def _builder(
                 progress=progress,
                 cost=cost,
                 first=first,
+                writers=writers,
                 head=head,
             )
 

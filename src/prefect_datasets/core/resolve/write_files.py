@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import repeat
-from pathlib import Path
 
-from prefect_datasets.core.cache.folders import Folders, explain
+from prefect_datasets.core.cache.folders import explain
 from prefect_datasets.core.checksum import crc32_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prefect_datasets.core.cache.folders import Folders
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
 class Contents:
     """Files in one buffer, as lists of the same length.
 
-    Attributes:
+    Args:
         paths: Paths in the tree.
         starts: Where in the buffer each begins.
         ends: Where each ends.
@@ -27,11 +30,25 @@ class Contents:
         crc32s: CRC-32 of each; None likewise.
     """
 
-    paths: Sequence[str]
-    starts: Sequence[int]
-    ends: Sequence[int]
-    digests: Sequence[bytes] | None
-    crc32s: Sequence[int] | None
+    __slots__ = ("crc32s", "digests", "ends", "paths", "starts")
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        starts: Sequence[int],
+        ends: Sequence[int],
+        digests: Sequence[bytes] | None,
+        crc32s: Sequence[int] | None,
+    ) -> None:
+        self.paths = paths
+        self.starts = starts
+        self.ends = ends
+        self.digests = digests
+        self.crc32s = crc32s
+
+    def columns(self) -> tuple[Sequence[object] | None, ...]:
+        """Return what this was made of."""
+        return self.paths, self.starts, self.ends, self.digests, self.crc32s
 
     def __getitem__(self, which: slice) -> Contents:
         """Return some of the files."""
@@ -58,7 +75,9 @@ def damaged(contents: Contents, buffer: memoryview) -> set[int]:
     return bad
 
 
-def write_files(contents: Contents, buffer: memoryview, folders: Folders, root: Path) -> list[int]:
+def write_files(
+    contents: Contents, buffer: memoryview, folders: Folders, root: Path | str
+) -> list[int]:
     """Write files into a tree, read-only; return the numbers of those that are damaged instead.
 
     Args:

@@ -1,0 +1,176 @@
+"""Other processes of ours: each does what it is told, on memory that it shares with this one.
+
+Threads that open, read, write or hash many small files let go of Python's lock for some
+microseconds each time, and spend more on passing it to each other than on their work; processes
+need no lock. A message is an int64 of its length and the bytes.
+
+The child's side is imported by the child: nothing here may take time to load.
+"""
+
+from __future__ import annotations
+
+import marshal
+import mmap
+import os
+import select
+import struct
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+_LENGTH = struct.Struct("<q")
+# How often a child looks whether its parent is there, should another process hold the pipe open.
+_LOOK_SECONDS = 1.0
+_END_SECONDS = 5.0
+_SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+_CODE = (
+    "import sys, marshal; from importlib import import_module as load;"
+    "sys.path[:], server, module, memory, parent = marshal.loads(bytes.fromhex(sys.argv[1]));"
+    "load(server).serve(load(module).answer, memory, parent)"
+)
+
+
+class Memory:
+    """Memory that this process shares with the children it starts.
+
+    Args:
+        n_bytes: How much; none of it is taken before it is written to.
+
+    Attributes:
+        descriptor: What children know it by; -1 where the system has no such memory.
+        view: Its bytes.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        self.descriptor = _descriptor(n_bytes)
+        self.view = memoryview(mmap.mmap(self.descriptor, max(n_bytes, 1)))
+
+    def close(self) -> None:
+        """Let go of the descriptor; the bytes go with the last view of them."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Child:
+    """A process that answers one message after the other.
+
+    Args:
+        module: Name of the module whose `answer(message, memory)` it calls.
+        memory: What it shares with this process.
+
+    Raises:
+        OSError: It can't be started.
+    """
+
+    def __init__(self, module: str, memory: Memory) -> None:
+        import subprocess  # noqa: PLC0415  the child does without
+
+        paths = [*sys.path, _SOURCES]
+        told = marshal.dumps((paths, __name__, module, memory.descriptor, os.getpid()))
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-S", "-c", _CODE, told.hex()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(memory.descriptor,),
+            process_group=0,  # Ctrl-C is for this process, which ends the others
+        )
+
+    def ask(self, message: bytes) -> bytes:
+        """Send a message and return the answer.
+
+        Raises:
+            EOFError: The process is gone.
+            OSError: Likewise.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        _send(self._process.stdin, message)
+        return _receive(self._process.stdout)
+
+    def end(self) -> None:
+        """End the process, after what it is at."""
+        import subprocess  # noqa: PLC0415  the child does without
+
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def n_processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def can_start(memory: Memory) -> bool:
+    """Tell whether children can be started: not where a program has the interpreter built in."""
+    return memory.descriptor >= 0 and bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+def _descriptor(n_bytes: int) -> int:
+    if not hasattr(os, "memfd_create"):
+        return -1
+    try:
+        descriptor = os.memfd_create("prefect-datasets")
+        os.ftruncate(descriptor, max(n_bytes, 1))
+    except OSError:
+        return -1
+    return descriptor
+
+
+def _send(stream: IO[bytes], message: bytes) -> None:
+    stream.write(_LENGTH.pack(len(message)) + message)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> bytes:
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    (n_bytes,) = _LENGTH.unpack(head)
+    message = stream.read(n_bytes)
+    if len(message) < n_bytes:
+        raise EOFError
+    return message
+
+
+# -- the child ------------------------------------------------------------------------------
+
+
+def serve(answer: Callable[[bytes, memoryview], bytes], memory: int, parent: int) -> None:
+    """Answer messages on standard input until it ends, or the process that started this one has.
+
+    Args:
+        answer: Returns the answer to a message.
+        memory: Descriptor of the shared memory.
+        parent: Process that started this one.
+    """
+    whole = memoryview(mmap.mmap(memory, 0))
+    with open(0, "rb", closefd=False) as asked, open(1, "wb", closefd=False) as answers:
+        while _wait_for(asked, parent):
+            try:
+                _send(answers, answer(_receive(asked), whole))
+            except (EOFError, BrokenPipeError):
+                break
+    os._exit(0)  # nothing is left to be done, and the mapping is large
+
+
+def _wait_for(asked: IO[bytes], parent: int) -> bool:
+    """Wait for a message; return False once the parent has gone."""
+    while os.getppid() == parent:
+        if select.select([asked], [], [], _LOOK_SECONDS)[0]:
+            return True
+    return False

@@ -1,0 +1,156 @@
+"""Who writes and links the files of a resolve: other processes, or the thread that asks.
+
+The bytes that files are made of lie in memory that the processes share with this one, where the
+network put them; what is sent are names, places and digests. Without processes, and for bytes that
+lie elsewhere, the thread that asks does it; no more of them at a time than there are processors.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import pickle
+import queue
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from prefect_datasets.core.processes import Child, Memory, can_start, n_processors
+from prefect_datasets.core.resolve import writer
+from prefect_datasets.core.resolve.link import link_files
+from prefect_datasets.core.resolve.write_files import write_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from prefect_datasets.core.resolve.hands import Hands
+    from prefect_datasets.core.resolve.write_files import Contents
+
+# Fewer files are written before a process has started.
+_LEAST_FILES = 4_000
+# More would wait for the network, or for the file system.
+_MOST = 8
+# What is lent beyond that is not shared.
+_MEMORY_BYTES = 256 << 20
+
+
+class Writers:
+    """Writes and links files of a tree; leaving the block ends the processes.
+
+    Args:
+        root: The tree.
+        n_files: About how many files there will be; for few no process is started.
+
+    Attributes:
+        made: The folders that were made in the tree.
+    """
+
+    def __init__(self, root: Path, n_files: int) -> None:
+        self._root = root
+        self.made: set[str] = set()
+        self._memory = Memory(_MEMORY_BYTES if n_files >= _LEAST_FILES else 0)
+        self._n_lent = 0
+        self._lock = threading.Lock()
+        self._children: list[Child] = []
+        self._free: queue.SimpleQueue[Child | None] = queue.SimpleQueue()
+        is_worth_it = n_files >= _LEAST_FILES and n_processors() > 1 and can_start(self._memory)
+        for _ in range(min(n_processors(), _MOST)):
+            self._free.put(self._started() if is_worth_it else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in self._children:
+            child.end()
+        self._memory.close()
+
+    def lend(self, n_bytes: int) -> memoryview:
+        """Return memory to read into, for good; shared with the processes as long as there is."""
+        with self._lock:
+            first, end = self._n_lent, self._n_lent + n_bytes
+            if end <= len(self._memory.view):
+                self._n_lent = end
+                return self._memory.view[first:end]
+        return memoryview(bytearray(n_bytes))
+
+    def write(self, contents: Contents, buffer: memoryview, hands: Hands) -> list[int]:
+        """Write files; returns and raises what `write_files` does."""
+        child = self._free.get()
+        try:
+            place = self._place(buffer) if child else None
+            if child and place is not None:
+                fields = (place, place + len(buffer), *contents.columns())
+                try:
+                    answer = self._ask(child, writer.WRITE, fields)
+                except (EOFError, OSError):
+                    child = self._lose(child, contents.paths, hands)
+                else:
+                    return self._read(answer)
+            return write_files(contents, buffer, hands.target, self._root)
+        finally:
+            self._free.put(child)
+
+    def link(self, source: Path, old: list[str], new: list[str], hands: Hands) -> list[int]:
+        """Link files of another tree; returns and raises what `link_files` does.
+
+        Raises:
+            FileNotFoundError: There is no such tree any more.
+        """
+        child = self._free.get()
+        try:
+            if child:
+                try:
+                    answer = self._ask(child, writer.LINK, (str(source), old, new))
+                except (EOFError, OSError):
+                    child = self._lose(child, new, hands)
+                else:
+                    return self._read(answer)
+            pairs = zip(old, new, strict=True)
+            return link_files(pairs, hands.source(source), hands.target, self._root)
+        finally:
+            self._free.put(child)
+
+    def _started(self) -> Child | None:
+        with suppress(OSError):
+            self._children.append(Child(writer.__name__, self._memory))
+            return self._children[-1]
+        return None
+
+    def _ask(self, child: Child, what: str, fields: tuple[Any, ...]) -> bytes:
+        return child.ask(marshal.dumps((str(self._root), what, fields)))
+
+    def _read(self, answer: bytes) -> list[int]:
+        if answer[:1] == writer.RAISED:
+            raise pickle.loads(answer[1:])  # noqa: S301  from our child
+        numbers, made = marshal.loads(answer[1:])  # noqa: S302  likewise
+        self.made.update(made)
+        return numbers
+
+    def _lose(self, child: Child, paths: Sequence[str], hands: Hands) -> None:
+        """Forget a process that was killed, and what it may have made of its last files."""
+        child.end()
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=hands.target.get(folder))
+
+    def _place(self, buffer: memoryview) -> int | None:
+        """Return where in the shared memory a buffer begins; None for another one."""
+        from numpy import frombuffer, uint8  # noqa: PLC0415  (slow; not there while this is loaded)
+
+        if not len(buffer):
+            return 0
+        begin, here = (
+            frombuffer(view, uint8).__array_interface__["data"][0]
+            for view in (self._memory.view, buffer)
+        )
+        is_inside = begin <= here and here + len(buffer) <= begin + len(self._memory.view)
+        return here - begin if is_inside else None

@@ -6,11 +6,13 @@ that there is not, is checked by Python when the run begins.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar, cast
 
 from prefect import Flow
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from prefect_datasets.core.errors import InvalidInputError
@@ -143,6 +145,51 @@ AliasName = Annotated[
 ]
 """A name that stands for a version of a dataset and can be moved."""
 
+# -- lists, whose rows may be left empty ------------------------------------------------------
+
+# What the form writes in a new row; it writes null otherwise, which no schema of a text takes.
+_NEW_ROW = {"default": ""}
+_NOTHING = MappingProxyType[str, Any]({})
+# An empty list has a message of its own.
+ONE_FILLED_ROW = MappingProxyType({"if": {"minItems": 1}, "then": {"contains": {"minLength": 1}}})
+
+
+def _only_filled(rows: Any) -> Any:
+    if not isinstance(rows, list | tuple):
+        return rows
+    return [row for row in cast("list[Any]", rows) if row is not None and str(row).strip()]
+
+
+AliasNames = Annotated[
+    list[
+        Annotated[
+            str,
+            _schema(_ALIAS_WORDS, _NO_DOTS + _NOT_LATEST + _VERSION, optional=True, **_NEW_ROW),
+            AfterValidator(_check_alias),
+        ]
+    ],
+    BeforeValidator(_only_filled),
+]
+"""Aliases; rows without one count for nothing."""
+
+VersionUris = Annotated[
+    list[
+        Annotated[
+            str,
+            _schema(_URI_WORDS, _URI_PATTERN, optional=True, **_NEW_ROW),
+            AfterValidator(_check_uri),
+        ]
+    ],
+    BeforeValidator(_only_filled),
+]
+"""Versions or aliases; rows without one count for nothing."""
+
+Patterns = Annotated[
+    list[Annotated[str, WithJsonSchema({"type": "string", **_NEW_ROW})]],
+    BeforeValidator(_only_filled),
+]
+"""Paths or globs; rows without one count for nothing."""
+
 
 def _check_size(text: str) -> str:
     if text:
@@ -185,13 +232,13 @@ BlockName = Annotated[str, _schema("name of a saved block", "[a-z0-9-]*")]
 """Name of a saved block, or nothing."""
 
 
-def titled(title: str, **constraints: Any) -> FieldInfo:
+def titled(title: str, more: Mapping[str, Any] = _NOTHING, **constraints: Any) -> FieldInfo:
     """Say what a parameter is called in a form, and what it may be.
 
     Prefect titles a parameter by its name in Python, whatever else it is told, except by the part
     of the schema that it merges last.
     """
-    return Field(json_schema_extra={"title": title}, **constraints)
+    return Field(json_schema_extra={"title": title, **more}, **constraints)
 
 
 def described(shipped: AnyFlow) -> AnyFlow:

@@ -13,6 +13,7 @@ from prefect_datasets.flows.forms import (
     BlockName,
     NewVersionName,
     OptionalDatasetName,
+    Patterns,
     Url,
     described,
     titled,
@@ -25,7 +26,7 @@ from prefect_datasets.flows.templates import fill
 class PrefixOptions(PublishOptions):
     """What else can be said of a version made of a prefix; a form in the Prefect UI."""
 
-    include: list[str] = Field(
+    include: Patterns = Field(
         default_factory=list[str],
         title="Only these objects",
         description="Patterns of the objects that are wanted, relative to the prefix, such as "

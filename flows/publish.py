@@ -14,10 +14,11 @@ from prefect_datasets.core.publish import publish as engine
 from prefect_datasets.core.uri import DatasetUri, check_new_version_name
 from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.flows.forms import (
-    AliasName,
+    AliasNames,
     NewVersionName,
     OptionalDatasetName,
     OptionalVersionUri,
+    Patterns,
     described,
     titled,
 )
@@ -83,13 +84,13 @@ class PublishOptions(BaseModel):
         title="Made from",
         description="A version or alias whose files the new one inherits: dataset://NAME/VERSION.",
     )
-    exclude: list[str] = Field(
+    exclude: Patterns = Field(
         default_factory=list[str],
         title="Leave out",
         description="Paths or patterns of inherited files that the new version does not have.",
     )
-    aliases: list[AliasName] = Field(
-        default_factory=list[AliasName],
+    aliases: AliasNames = Field(
+        default_factory=list[str],
         title="Aliases",
         description="Names in the dataset to move to the new version when it is there.",
     )

@@ -25,9 +25,10 @@ from prefect_datasets.flows.due import (
     repeats,
 )
 from prefect_datasets.flows.forms import (
-    AliasName,
+    AliasNames,
     DatasetName,
     NewVersionName,
+    Patterns,
     described,
     titled,
 )
@@ -48,13 +49,13 @@ class RecurringOptions(BaseModel):
         description="'new files': files that are new or changed; all others are those of the "
         "version that was due before. 'all files': what is not there is not in the version.",
     )
-    exclude: list[str] = Field(
+    exclude: Patterns = Field(
         default_factory=list[str],
         title="Leave out",
         description="Paths or patterns of files of the version before that this one does not have.",
     )
-    aliases: list[AliasName] = Field(
-        default_factory=list[AliasName],
+    aliases: AliasNames = Field(
+        default_factory=list[str],
         title="Aliases",
         description="Names that stand for the newest version, such as nightly. They are moved when "
         "it is there, and never back to an older one.",

@@ -14,7 +14,7 @@ from prefect_datasets.core.resolve.inputs import LinkMode, ResolvedInput
 from prefect_datasets.core.resolve.layout import KeepDirectories
 from prefect_datasets.core.store_spec import identity
 from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
-from prefect_datasets.flows.forms import VersionUri, described, titled
+from prefect_datasets.flows.forms import ONE_FILLED_ROW, Patterns, VersionUris, described, titled
 from prefect_datasets.flows.templates import fill
 from prefect_datasets.tasks.pins import Answer, keep, pinned
 from prefect_datasets.tasks.resolve import resolve_input
@@ -83,8 +83,8 @@ def resolve_inputs(
 @flow(name="warm-cache", flow_run_name="warm the cache")
 def warm_cache(
     store: Annotated[DatasetStore, titled("Store")],
-    uris: Annotated[list[VersionUri], titled("Versions", min_length=1)],
-    include: Annotated[list[str], titled("Only these files")] = [],  # noqa: B006 - nobody changes it
+    uris: Annotated[VersionUris, titled("Versions", ONE_FILLED_ROW, min_length=1)],
+    include: Annotated[Patterns, titled("Only these files")] = [],  # noqa: B006 - nobody changes it
 ) -> dict[str, str]:
     """Fetch dataset versions into the cache of the machine that runs this.
 

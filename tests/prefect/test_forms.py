@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from prefect_datasets import DatasetStore, flows
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.store import open_store
+from prefect_datasets.core.versions.aliases import list_aliases
 from prefect_datasets.flows import forms
 from prefect_datasets.flows.forms import NewVersionName, parse_size
 from prefect_datasets.flows.serve import SHIPPED
@@ -198,6 +200,82 @@ def test_what_a_form_says_begins_with_what_to_write(store: dict[str, Any]) -> No
     with pytest.raises(PrefectHTTPStatusError) as refused:
         start(deployment, store=store, uri="images")
     assert "'images' does not match '^(dataset://NAME/VERSION" in refused.value.response.text
+
+
+def validate(shipped: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Ask as the form does when its button is pressed: which fields are wrong."""
+    body = {"schema": parameter_schema(shipped).model_dump(), "values": values}
+    with get_client(sync_client=True) as client:
+        return client.request("POST", "/ui/schemas/validate", json=body).json()
+
+
+def new_row(shipped: Any, *path: str) -> str:
+    """Return what the form writes in a new row of a list."""
+    shown: Any = parameter_schema(shipped).model_dump()
+    for name in path:
+        shown = shown[name]
+    return shown["items"]["default"]
+
+
+@pytest.mark.parametrize("name", ["publish_directory", "publish_prefix", "publish_recurring"])
+@pytest.mark.parametrize("field", ["aliases", "exclude"])
+def test_a_row_that_is_left_empty_is_accepted(name: str, field: str) -> None:
+    shipped = getattr(flows, name)
+    model = {"publish_directory": "PublishOptions", "publish_prefix": "PrefixOptions"}
+    of_form = model.get(name, "RecurringOptions")
+    row = new_row(shipped, "definitions", of_form, "properties", field)
+    values: dict[str, Any] = {
+        "store": {"$ref": {"block_document_id": str(uuid.uuid4())}},
+        "directory": "x",
+        "prefix": "s3://bucket/x",
+        "source": "x",
+        "dataset": "pets",
+    }
+    taken = parameter_schema(shipped).properties
+    values = {key: value for key, value in values.items() if key in taken}
+    assert validate(shipped, values | {"options": {field: [row, "nightly"]}})["valid"]
+    wrong = validate(shipped, values | {"options": {field: [row, 5]}})
+    assert "'index': 1" in str(wrong["errors"])
+    assert field in str(wrong["errors"])
+
+
+def test_empty_rows_count_for_nothing(store: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("1")
+    options = {"aliases": ["", "nightly", ""], "exclude": [""]}
+    asked = {"directory": str(tmp_path / "out"), "dataset": "pets", "version": "v1"}
+    run = start(deploy(flows.publish_directory), store=store, options=options, **asked)
+    given = flows.publish_directory.validate_parameters(
+        run.parameters | {"store": DatasetStore(url=str(tmp_path / "store"))}
+    )
+    flows.publish_directory(**given)
+    found = list_aliases(open_store(str(tmp_path / "store")), "pets")
+    assert found.targets == {"nightly": "v1"}
+
+
+@pytest.mark.parametrize(
+    ("uris", "said"),
+    [
+        ([], "should be non-empty"),
+        (["", ""], "does not contain items"),
+        (["", "images"], "uris[1]"),
+        (["", None], "uris[1]"),
+    ],
+)
+def test_a_form_that_was_refused_starts_a_run_once_it_is_right(
+    store: dict[str, Any], uris: list[str | None], said: str
+) -> None:
+    deployment = deploy(flows.warm_cache)
+    with pytest.raises(PrefectHTTPStatusError, match=re.escape(said)) as refused:
+        start(deployment, store=store, uris=uris)
+    assert "uris" in refused.value.response.text
+    right = start(deployment, store=store, uris=["", "dataset://images/v1"])
+    assert right.state is not None
+    assert right.state.is_scheduled()
+    given = flows.warm_cache.validate_parameters(
+        right.parameters | {"store": DatasetStore(url="x")}
+    )
+    assert given["uris"] == ["dataset://images/v1"]
 
 
 def test_a_template_that_gives_an_invalid_name_is_refused_when_it_is_deployed() -> None:

@@ -7,6 +7,8 @@ The interface that Prefect 3.8 opens by default. What it shows is not always wha
 - What is pressed while a page comes to life may do nothing: it is pressed until its effect is seen.
 - The note that leads from a form to its run is gone after some seconds: the run's number is taken
   from the server's answer.
+- SQLite refuses to write where another did meanwhile; the server answers 503 to the page, which
+  says so and goes on: it is pressed again.
 - Of a log those lines are drawn that are in view: it is scrolled.
 """
 
@@ -37,6 +39,11 @@ _PATIENCE = (10, 20, 40, 60)  # seconds with a page, until it is opened anew
 _WIDTH, _HEIGHT = 1280, 960
 # Prefect's pages ask for pictures and news on the internet; tests do not.
 _OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+# A run's picture is drawn sixty times a second, without a graphics card by the processor: slower.
+_SLOW_MOTION = """
+window.requestAnimationFrame = draw => setTimeout(() => draw(performance.now()), 200);
+window.cancelAnimationFrame = drawing => clearTimeout(drawing);
+"""
 _ENDED = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")
 
 
@@ -56,6 +63,7 @@ def browser(server: PrefectServer, folder: Path) -> Generator[Pages]:
         running = playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
         context = running.new_context(viewport={"width": _WIDTH, "height": _HEIGHT})
         context.set_default_timeout(SECONDS * 1000)
+        context.add_init_script(_SLOW_MOTION)
         yield Pages(context.new_page(), server, folder)
         running.close()
 
@@ -125,6 +133,18 @@ class Pages:
                 return effect.first
         raise AssertionError(f"Pressing {button} never showed {effect}")
 
+    def press_until_gone(self, button: Locator) -> None:
+        """Press a button until it is gone: a server that is busy may refuse what it sends."""
+        self._note(f"press {button}")
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            with suppress(TooLate):
+                button.click(timeout=10_000)
+            with suppress(TooLate):
+                button.wait_for(state="hidden", timeout=10_000)
+                return
+        raise AssertionError(f"Pressing {button} did nothing")
+
     def until(self, what: str, look: Callable[[], T | None]) -> T:
         """Ask again and again until there is an answer; return it."""
         self._note(f"wait for {what}")
@@ -192,12 +212,16 @@ class Pages:
         expect(submit).to_be_enabled()
 
     def submit(self) -> None:
-        """Submit the form, and go to the run."""
-        self._note("submit")
+        """Submit the form, again while the server is busy, and go to the run."""
+        self.run = self.until("a run", self._submitted)
+        self.see(self.run_path, self.page.get_by_role("tab", name="Logs"))
+
+    def _submitted(self) -> str | None:
         with self.page.expect_response("**/create_flow_run") as reply:
             self.page.get_by_role("button", name="Submit").click()
-        self.run = reply.value.json()["id"]
-        self.see(self.run_path, self.page.get_by_role("tab", name="Logs"))
+        answer = reply.value
+        assert answer.ok or answer.status == HTTPStatus.SERVICE_UNAVAILABLE, answer.text()
+        return answer.json()["id"] if answer.ok else None
 
     def wait_for(self, state: str) -> None:
         """Wait until the run is in a state, and its page says so."""

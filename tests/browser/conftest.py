@@ -18,5 +18,9 @@ def pytest_runtest_makereport(
     if call.when == "call" and pages is not None:
         report.sections.append(("What was done", pages.steps()))
         if report.failed:
-            report.sections.append(("What there was to see", pages.evidence(item.name)))
+            try:
+                seen = pages.evidence(item.name)
+            except Exception as error:  # noqa: BLE001 - it would end the whole run of pytest
+                seen = f"not to be had: {error!r}"
+            report.sections.append(("What there was to see", seen))
     return report

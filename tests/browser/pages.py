@@ -39,7 +39,8 @@ _PATIENCE = (10, 20, 40, 60)  # seconds with a page, until it is opened anew
 _WIDTH, _HEIGHT = 1280, 960
 # Prefect's pages ask for pictures and news on the internet; tests do not.
 _OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-# A run's picture is drawn sixty times a second, without a graphics card by the processor: slower.
+# A run's picture is drawn sixty times a second, without a graphics card by the processor: five are
+# enough, unless it is photographed.
 _SLOW_MOTION = """
 window.requestAnimationFrame = draw => setTimeout(() => draw(performance.now()), 200);
 window.cancelAnimationFrame = drawing => clearTimeout(drawing);
@@ -61,9 +62,13 @@ def browser(server: PrefectServer, folder: Path) -> Generator[Pages]:
     expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
-        context = running.new_context(viewport={"width": _WIDTH, "height": _HEIGHT})
+        # An event's address has the day it occurred on by the browser's clock.
+        context = running.new_context(
+            viewport={"width": _WIDTH, "height": _HEIGHT}, timezone_id="UTC"
+        )
         context.set_default_timeout(SECONDS * 1000)
-        context.add_init_script(_SLOW_MOTION)
+        if not _pictures():
+            context.add_init_script(_SLOW_MOTION)
         yield Pages(context.new_page(), server, folder)
         running.close()
 
@@ -278,10 +283,9 @@ class Pages:
 
         It goes to the folder PREFECT_DATASETS_SCREENSHOTS; without one there is none.
         """
-        asked_for = os.environ.get("PREFECT_DATASETS_SCREENSHOTS", "")
-        if not asked_for:
+        folder = _pictures()
+        if folder is None:
             return
-        folder = Path(asked_for)
         folder.mkdir(parents=True, exist_ok=True)
         self.page.set_viewport_size({"width": _WIDTH, "height": height})
         self.page.wait_for_timeout(1_500)  # what fades in is in
@@ -300,8 +304,7 @@ class Pages:
 
     def evidence(self, name: str) -> str:
         """Return what the page, the server and the logs say; the page's picture is kept."""
-        asked_for = os.environ.get("PREFECT_DATASETS_SCREENSHOTS", "")
-        picture = Path(asked_for or self.folder) / f"failed-{name}.png"
+        picture = (_pictures() or self.folder) / f"failed-{name}.png"
         parts = [f"{self.page.url}, seen in {picture}"]
         with suppress(PlaywrightError, OSError):
             picture.parent.mkdir(parents=True, exist_ok=True)
@@ -320,3 +323,9 @@ class Pages:
 
     def _note(self, step: str) -> None:
         self._done.append((time.monotonic(), step))
+
+
+def _pictures() -> Path | None:
+    """Return the folder that pictures are asked for in."""
+    asked_for = os.environ.get("PREFECT_DATASETS_SCREENSHOTS", "")
+    return Path(asked_for) if asked_for else None

@@ -35,6 +35,7 @@ from tests.servers.process import MissingServerError
 T = TypeVar("T")
 
 SECONDS = 120  # on a machine that does other things; what is there is not waited for
+RUN_SECONDS = 240  # for a run, which starts a process and has that import Prefect
 _PATIENCE = (10, 20, 40, 60)  # seconds with a page, until it is opened anew
 _WIDTH, _HEIGHT = 1280, 960
 # Prefect's pages ask for pictures and news on the internet; tests do not.
@@ -150,16 +151,16 @@ class Pages:
                 return
         raise AssertionError(f"Pressing {button} did nothing")
 
-    def until(self, what: str, look: Callable[[], T | None]) -> T:
+    def until(self, what: str, look: Callable[[], T | None], *, seconds: float = SECONDS) -> T:
         """Ask again and again until there is an answer; return it."""
         self._note(f"wait for {what}")
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(OSError):  # not there yet, or a server that is busy
                 if found := look():
                     return found
             self.page.wait_for_timeout(200)
-        raise AssertionError(f"Not within {SECONDS} s: {what}")
+        raise AssertionError(f"Not within {seconds} s: {what}")
 
     def sees(self, where: Locator, text: str) -> None:
         """Wait until a text is to be read somewhere."""
@@ -230,7 +231,7 @@ class Pages:
 
     def wait_for(self, state: str) -> None:
         """Wait until the run is in a state, and its page says so."""
-        self.until(f"state {state}", lambda: self._is(state))
+        self.until(f"state {state}", lambda: self._is(state), seconds=RUN_SECONDS)
         self.see(self.run_path, self.main.get_by_text(state, exact=True))
 
     def _is(self, state: str) -> bool:

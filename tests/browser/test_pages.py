@@ -218,7 +218,7 @@ def test_a_schedule_and_an_automation(pages: Pages, server: PrefectServer) -> No
     pages.see("/automations", pages.main.get_by_text("new version of sensor-data"))
     pages.shoot("automation")
     training = pages.deployment("on-new-version")
-    pages.until("a training", lambda: _runs(server, training, "COMPLETED"))
+    pages.until("a training", lambda: _runs(server, training, "COMPLETED"), seconds=240)
     pages.see(training, pages.main.get_by_text("Completed", exact=True))
     pages.shoot("triggered", height=1200)
     event = pages.until("the event", lambda: _newest_event(server))

@@ -15,13 +15,21 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.errors import InvalidInputError
+from prefect_datasets.core.resolve import writers as writing
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.write_files import Contents
 from prefect_datasets.core.resolve.writers import Writers
+from tests.core.children import children, is_ours
 
 FILES = {"a": b"first", "b/c": b"", "b/d/ü.jpg": os.urandom(70_000)}
 FEW, MANY = 3, 100_000
 MODES = pytest.mark.parametrize("n_files", [FEW, MANY], ids=["threads", "processes"])
+
+
+@pytest.fixture(autouse=True)
+def processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start processes on any machine."""
+    monkeypatch.setattr(writing, "n_processors", lambda: 2)
 
 
 @pytest.fixture
@@ -46,22 +54,6 @@ def hands(root: Path, writers: Writers) -> Iterator[Hands]:
     """What a thread holds."""
     with Hands(root, made=writers.made, lend=writers.lend) as hands:
         yield hands
-
-
-def children() -> list[int]:
-    """Return the writers that this process has started."""
-    return [pid for pid in _children(os.getpid()) if _is_writer(pid)]
-
-
-def _children(parent: int) -> list[int]:
-    return [*map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())]
-
-
-def _is_writer(pid: int) -> bool:
-    try:
-        return b"-S\0-c" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return False
 
 
 def contents_of(files: dict[str, bytes]) -> tuple[Contents, bytes]:
@@ -158,6 +150,7 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 from prefect_datasets.core.resolve.writers import Writers
+from tests.core.children import children, is_ours
 with Writers(Path(sys.argv[1]), 100_000) as writers:
     print("there", flush=True)
     time.sleep(60)
@@ -170,11 +163,11 @@ def test_processes_end_with_the_one_that_started_them(end: signal.Signals, tmp_p
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"there\n"
-        pids = _children(holder.pid)
+        pids = children(holder.pid)
         assert pids
         holder.send_signal(end)
         holder.wait(20)
     until = time.monotonic() + 20
-    while left := [pid for pid in pids if _is_writer(pid)]:
+    while left := [pid for pid in pids if is_ours(pid)]:
         assert time.monotonic() < until, left
         time.sleep(0.05)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Self
 from prefect_datasets.core.errors import DatasetError
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.resolve.head import PackageHead
+    from prefect_datasets.core.resolve.mirror import Mirror
+    from prefect_datasets.core.resolve.writers import Writers
     from prefect_datasets.core.store import Store
 
 _ENGINE = "prefect_datasets.core.resolve.extract"
@@ -48,6 +52,23 @@ class Loading:
 def _load() -> None:
     with suppress(Exception):  # who needs it imports it again and gets the error
         import_module(_ENGINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What goes on already when the engine is there.
+
+    Attributes:
+        writers: Who writes the files.
+        mirror: The tree of the version before, being linked.
+        first: The first table, being fetched.
+        head: The begin of the first package, likewise.
+    """
+
+    writers: Writers
+    mirror: Mirror
+    first: FirstTable
+    head: PackageHead
 
 
 class FirstTable:

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, zip_longest
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from prefect_datasets.core.cache import attempt as attempts
 from prefect_datasets.core.cache import leases
 from prefect_datasets.core.cache.cache import Ready, Selection
 from prefect_datasets.core.cache.folders import Folders, lock_folders
-from prefect_datasets.core.columns import Int64s, digest_matrix, pick, take
+from prefect_datasets.core.columns import Int64s, pick
 from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.reads import LOCAL, CostModel, Fetch, Large, Read
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.large import LargeFile
-from prefect_datasets.core.resolve.part_tables import PartTables
-from prefect_datasets.core.resolve.plan import mask_of
+from prefect_datasets.core.resolve.mirror import Mirror, remove
+from prefect_datasets.core.resolve.part_plans import Link, PartPlan, PartPlans, keep
 from prefect_datasets.core.resolve.room import make_room
-from prefect_datasets.core.resolve.sources import Source, find_sources
 
 if TYPE_CHECKING:
     from prefect_datasets.core.cache.attempt import Attempt, Leftover
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.resolve.ahead import FirstTable
-    from prefect_datasets.core.resolve.head import PackageHead
-    from prefect_datasets.core.resolve.writers import Writers
+    from prefect_datasets.core.resolve.ahead import Begun
     from prefect_datasets.core.store import Store
 
 # Each thread reads and extracts by turns: more than the processors, so that some wait for the
@@ -54,10 +46,8 @@ def build_version(
     *,
     store: Store,
     progress: Progress,
+    begun: Begun,
     cost: CostModel | None = None,
-    first: FirstTable | None = None,
-    writers: Writers,
-    head: PackageHead | None = None,
 ) -> Ready:
     """Fill an attempt with a version's files and tables; return what its `ready` shall say.
 
@@ -67,10 +57,8 @@ def build_version(
         attempt: Where they go.
         store: Where they are.
         progress: Who is told.
+        begun: What goes on already.
         cost: What reading costs; guessed if left out.
-        first: The first table, if it is being fetched already.
-        writers: Who writes the files.
-        head: The begin of the first package, likewise.
 
     Raises:
         IntegrityError: A file is damaged in every copy.
@@ -78,46 +66,14 @@ def build_version(
         StoreError: The store failed; likewise.
     """
     cost = cost or (LOCAL if store.kind in ("file", "memory") else CostModel())
-    making = _Making(
-        record,
-        selection,
-        attempt,
-        store=store,
-        progress=progress,
-        cost=cost,
-        first=first,
-        writers=writers,
-        head=head,
+    plans = PartPlans(record, selection, attempt, store=store, cost=cost, first=begun.first)
+    fetcher = Fetcher(
+        store, attempt, writers=begun.writers, cost=cost, progress=progress, head=begun.head
     )
-    with making as it:
-        return it.run()
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Rows of a part whose files lie in another tree.
-
-    Attributes:
-        files: The other tree.
-        rows: The rows.
-        paths: Their paths there.
-        is_own: The other tree is an earlier attempt at this one.
-    """
-
-    files: Path
-    rows: Int64s
-    paths: pa.Array
-    is_own: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PartPlan:
-    """What to do for one part."""
-
-    members: Members
-    rows: Int64s
-    links: tuple[Link, ...]
-    fetch: Int64s
+    try:
+        return _Making(record, selection, attempt, plans, fetcher, begun.mirror).run()
+    finally:
+        plans.give_back()
 
 
 PickUp = Callable[[Members, Large], set[tuple[int, int]]]
@@ -162,153 +118,84 @@ class _Making:
         record: VersionRecord,
         selection: Selection,
         attempt: Attempt,
-        *,
-        store: Store,
-        progress: Progress,
-        cost: CostModel,
-        first: FirstTable | None,
-        writers: Writers,
-        head: PackageHead | None,
+        plans: PartPlans,
+        fetcher: Fetcher,
+        mirror: Mirror,
     ) -> None:
         self._record = record
         self._selection = selection
         self._attempt = attempt
-        self._cost = cost
-        self._progress = progress
-        self._leftovers = attempts.leftovers(attempt.entry, mine=attempt.folder)
-        self._sources = find_sources(attempt.cache, attempt.entry, record)
-        self._writers = writers
-        self._fetcher = Fetcher(
-            store, attempt, writers=writers, cost=cost, progress=progress, head=head
-        )
-        self._tables = PartTables(
-            record,
-            selection,
-            store=store,
-            folder=attempt.parts,
-            elsewhere=[left.folder / "parts" for left in self._leftovers]
-            + [source.tables for source in self._sources if source.is_same(record)],
-            first=first,
-        )
-        self._made = writers.made
+        self._plans = plans
+        self._fetcher = fetcher
+        self._mirror = mirror
+        self._writers = fetcher.writers
+        self._progress = fetcher.progress
         self._lock = threading.Lock()
         self._n_linked_files = 0
         self._n_files = 0
         self._n_bytes = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for source in self._sources:
-            source.give_back()
-
     def run(self) -> Ready:
         """Do all of it and return what `ready` shall say."""
         record = self._record
         most = (record.n_bytes, record.n_files)
-        make_room(self._attempt.cache, str(record.uri), most, self._needs)
+        make_room(self._attempt.cache, str(record.uri), most, self._plans.needs)
         self._progress.start("fetching", n_files=record.n_files, n_bytes=record.n_bytes)
         tool = partial(
             Hands,
             self._attempt.files,
             self._fetcher.store,
-            made=self._made,
+            made=self._writers.made,
             lend=self._writers.lend,
         )
         work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
         self._check_selection()
-        lock_folders(self._attempt.files, self._made)
+        lock_folders(self._attempt.files, self._writers.made)
         return Ready(
             uri=str(record.uri),
             digest=record.digest,
             n_files=self._n_files,
             n_bytes=self._n_bytes,
-            n_fetched_bytes=self._fetcher.n_fetched_bytes + self._tables.n_fetched_bytes,
+            n_fetched_bytes=self._fetcher.n_fetched_bytes + self._plans.tables.n_fetched_bytes,
             n_linked_files=self._n_linked_files,
             host=leases.this_host(),
             boot=leases.this_boot(),
         )
 
     def _check_selection(self) -> None:
-        if self._n_files == 0 and not self._tables.matches_any:
+        if self._n_files == 0 and not self._plans.tables.matches_any:
             raise NotFoundError(
                 f"No file matches {' or '.join(self._selection.include)}",
                 subject=str(self._record.uri),
                 hint="`prefect-datasets files` lists them; `**` matches across folders.",
             )
 
-    # -- planning ---------------------------------------------------------------------------
-
-    def _needs(self) -> tuple[int, int]:
-        """Return exactly how many bytes and files will be fetched and made."""
-        n_bytes = n_files = 0
-        for index in self._tables.indexes:
-            plan = self._plan(index)
-            n_bytes += int(plan.members.sizes[plan.fetch].sum())
-            n_files += len(plan.rows)
-        for source in self._sources:
-            source.give_back_unused()
-        return n_bytes, n_files
-
-    def _plan(self, index: int) -> PartPlan:
-        members, rows = self._tables.load(index)
-        links = [*self._leave(members, rows)]
-        pending = _without(rows, links)
-        for source in self._sources:
-            if not self._is_worth_reading(source, members, pending):
-                break
-            links += self._find(source, members, pending)
-            pending = _without(pending, links)
-        return PartPlan(members, rows, tuple(links), pending)
-
-    def _leave(self, members: Members, rows: Int64s) -> Iterator[Link]:
-        """Yield what earlier attempts have made of the rows."""
-        for left in self._leftovers:
-            whole = mask_of(left.done.rows.get(members.part, []), len(members.paths))
-            there = rows[whole[rows]]
-            rows = rows[~whole[rows]]
-            if len(there):
-                paths = take(members.paths, there)
-                yield Link(left.folder / "files", there, paths, is_own=True)
-
-    def _is_worth_reading(self, source: Source, members: Members, pending: Int64s) -> bool:
-        """Tell whether to look for the rows in another tree.
-
-        In the most promising always, for the disk's sake; in others if that may be quicker than
-        fetching them.
-        """
-        if not len(pending):
-            return False
-        if source.is_loaded or source is self._sources[0]:
-            return True
-        return source.read_seconds < int(members.sizes[pending].sum()) / self._cost.bandwidth
-
-    def _find(self, source: Source, members: Members, pending: Int64s) -> Iterator[Link]:
-        assert members.digests is not None
-        digests = digest_matrix(members.digests)
-        found = source.find(members.sizes[pending], digests[pending])
-        there = found >= 0
-        if there.any():
-            paths = source.paths(found[there])
-            yield Link(source.files, pending[there], paths, is_own=False)
-
     # -- doing ------------------------------------------------------------------------------
 
     def _tasks(self) -> Iterator[Task[Hands]]:
-        for index in self._tables.indexes:
-            plan = self._plan(index)
+        for plan in self._mirrored() if self._mirror.is_on else self._plans:
             self._n_files += len(plan.rows)
             self._n_bytes += int(plan.members.sizes[plan.rows].sum())
             # By turns, so that links are made while reads wait for the network.
             fetches = fetch_tasks(self._fetcher, plan.members, plan.fetch, pick_up=self._pick_up)
             both = zip_longest(fetches, self._links(plan))
             yield from (task for task in chain.from_iterable(both) if task is not None)
+
+    def _mirrored(self) -> Iterable[PartPlan]:
+        """Plan all parts, and put right the tree that was linked whole, if it was."""
+        plans = [*self._plans]  # while it is being linked
+        tree = self._mirror.take()
+        if tree is None:
+            return plans
+        source = next((it for it in self._plans.sources if it.files == tree and it.is_loaded), None)
+        if source is None:
+            self._mirror.clear()
+            return plans
+        kept = keep(plans, source)
+        remove(self._attempt.files, kept.stale, self._writers.made)
+        self._n_linked_files += kept.n_files
+        self._progress.advance(n_files=kept.n_files, n_bytes=kept.n_bytes)
+        return kept.plans
 
     def _links(self, plan: PartPlan) -> Iterator[Task[Hands]]:
         for link in plan.links:
@@ -338,7 +225,7 @@ class _Making:
     def _pick_up(self, members: Members, place: Large) -> set[tuple[int, int]]:
         """Take over what a dead attempt wrote of a large file, and return which pieces that is."""
         path = members.path(place.row)
-        for left in self._leftovers:
+        for left in self._plans.leftovers:
             pieces = left.done.pieces.get((members.part, place.row))
             if pieces and left.is_dead and self._take_over(left, path):
                 for start, length in pieces:
@@ -348,17 +235,9 @@ class _Making:
 
     def _take_over(self, left: Leftover, path: str) -> bool:
         folder, _, name = path.rpartition("/")
-        with Folders(self._attempt.files, make=True, made=self._made) as folders:
+        with Folders(self._attempt.files, make=True, made=self._writers.made) as folders:
             try:
                 os.rename(left.folder / "files" / path, name, dst_dir_fd=folders.get(folder))
             except OSError:
                 return False
         return True
-
-
-def _without(rows: Int64s, links: list[Link]) -> Int64s:
-    """Return the rows that no link covers; both ascend."""
-    if not links:
-        return rows
-    covered = np.concatenate([link.rows for link in links])
-    return rows[~np.isin(rows, covered)]

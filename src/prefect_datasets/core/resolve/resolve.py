@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry, Ready, Selection
 from prefect_datasets.core.progress import NoProgress, Progress
-from prefect_datasets.core.resolve.ahead import FirstTable, Loading
+from prefect_datasets.core.resolve.ahead import Begun, FirstTable, Loading
 from prefect_datasets.core.resolve.head import PackageHead
 from prefect_datasets.core.resolve.local_disk import CACHE_HINT, usable
 from prefect_datasets.core.resolve.obtain import obtain, warm
@@ -131,45 +131,51 @@ def _builder(
     loading: Loading,
 ) -> Callable[[Attempt], Ready]:
     def build(attempt: Attempt) -> Ready:
-        from prefect_datasets.core.resolve.writers import Writers  # noqa: PLC0415  (see above)
+        from prefect_datasets.core.resolve.mirror import Mirror, tree_before  # noqa: PLC0415  (see above)
+        from prefect_datasets.core.resolve.writers import Writers  # noqa: PLC0415  (likewise)
 
         loading.begin()
-        part = None if _has_tables(attempt, record) else record.parts[0]
-        is_all_new = selection.is_all and not attempt.cache.names(VERSIONS, record.uri.dataset)
+        cache, files = attempt.cache, attempt.files
+        is_tried = _is_tried(attempt)
+        part = None if is_tried or _has_tables(attempt, record) else record.parts[0]
+        is_all_new = selection.is_all and not cache.names(VERSIONS, record.uri.dataset)
+        is_next = selection.is_all and not is_tried
         with (
-            Writers(attempt.files, record.n_files) as writers,
+            Writers(files, record.n_files) as writers,
+            Mirror(
+                cache,
+                tree_before(cache, attempt.entry, record) if is_next else None,
+                files,
+                writers=writers,
+            ) as mirror,
             PackageHead(store, part if is_all_new else None, writers.lend) as head,
             FirstTable(store, part.table if part else None) as first,
         ):
             from prefect_datasets.core.resolve import extract  # noqa: PLC0415  (see above)
 
+            begun = Begun(writers, mirror, first, head)
             return extract.build_version(
-                record,
-                selection,
-                attempt,
-                store=store,
-                progress=progress,
-                cost=cost,
-                first=first,
-                writers=writers,
-                head=head,
+                record, selection, attempt, store=store, progress=progress, begun=begun, cost=cost
             )
 
     return build
 
 
-def _has_tables(attempt: Attempt, record: VersionRecord) -> bool:
-    """Tell whether its tables may lie here, of other attempts or selections, or there is none."""
-    entry = attempt.entry
-    if not record.parts:
-        return True
+def _is_tried(attempt: Attempt) -> bool:
+    """Tell whether there may be other attempts at the same tree."""
     try:
-        names = os.listdir(entry.attempts)  # noqa: PTH208  (names are enough)
+        names = os.listdir(attempt.entry.attempts)  # noqa: PTH208  (names are enough)
     except OSError:
         return True
-    trees = attempt.cache.names(VERSIONS, entry.group)
-    is_tried = not {*names} <= {"lock", attempt.folder.name}
-    return is_tried or any(f"-{record.digest[:16]}" in name for name in trees)
+    return not {*names} <= {"lock", attempt.folder.name}
+
+
+def _has_tables(attempt: Attempt, record: VersionRecord) -> bool:
+    """Tell whether its tables may lie here, of other selections, or there is none."""
+    if not record.parts:
+        return True
+    trees = attempt.cache.names(VERSIONS, attempt.entry.group)
+    return any(f"-{record.digest[:16]}" in name for name in trees)
 
 
 def _tree(entry: Entry, uri: DatasetUri, ready: Ready, *, is_warm: bool) -> Tree:

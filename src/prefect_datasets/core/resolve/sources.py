@@ -50,6 +50,11 @@ class Source:
         return self._index is not None
 
     @property
+    def n_rows(self) -> int:
+        """Number of rows of its tables; 0 before they are read."""
+        return len(self._paths)
+
+    @property
     def read_seconds(self) -> float:
         """About how long reading its tables takes."""
         return self.n_files * _READ_SECONDS

@@ -118,6 +118,35 @@ class Writers:
         finally:
             self._free.put(child)
 
+    def link_tree(self, source: Path, turn: int, n_turns: int) -> int:
+        """Let a process link what of another tree is in every `n_turns`th folder.
+
+        Returns:
+            How many files it has linked.
+
+        Raises:
+            DatasetError: A file could not be linked, or the process is gone.
+            OSError: Likewise.
+        """
+        child = self._free.get()
+        try:
+            if child is None:
+                raise ProcessLookupError
+            try:
+                answer = self._ask(child, writer.TREE, (str(source), turn, n_turns))
+            except (EOFError, OSError) as error:
+                child.end()
+                child = None
+                raise ProcessLookupError from error
+            return self._read(answer)[0]
+        finally:
+            self._free.put(child)
+
+    @property
+    def n_processes(self) -> int:
+        """How many processes were started."""
+        return len(self._children)
+
     def _started(self) -> Child | None:
         with suppress(OSError):
             self._children.append(Child(writer.__name__, self._memory))

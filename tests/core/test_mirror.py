@@ -1,0 +1,195 @@
+"""A tree that is linked whole before anything is decided: what is left of it is the version."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefect_datasets.core.cache.cache import Cache, Entry, Selection
+from prefect_datasets.core.resolve import writers as writing
+from prefect_datasets.core.resolve.mirror import Mirror, tree_before
+from prefect_datasets.core.resolve.resolve import Tree, resolve_version
+from prefect_datasets.core.resolve.writers import Writers
+from prefect_datasets.core.store import open_store
+from prefect_datasets.core.versions import catalog
+from tests.core.children import children
+from tests.core.published import publish, uri, write_files
+from tests.core.trees import files_of
+
+MANY = 100_000
+V1 = {f"{folder}/{n}": f"{folder}{n}".encode() * 20 for folder in ("a", "b/c", "d") for n in "1234"}
+V2 = {
+    **{path: content for path, content in V1.items() if not path.startswith("d/")},
+    "a/1": b"changed",
+    "b/c/new": b"new",
+    "b/renamed": V1["d/1"],
+    "d": b"a folder before",
+    "e/f/g": V1["b/c/2"],
+}
+
+
+@pytest.fixture(autouse=True)
+def processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes write few files as well, on any machine."""
+    monkeypatch.setattr(writing, "_LEAST_FILES", 0)
+    monkeypatch.setattr(writing, "n_processors", lambda: 2)
+
+
+@pytest.fixture
+def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
+    """What each resolve has taken from a mirror."""
+    taken: list[Path | None] = []
+    take = Mirror.take
+
+    def taking(self: Mirror) -> Path | None:
+        taken.append(take(self))
+        return taken[-1]
+
+    monkeypatch.setattr(Mirror, "take", taking)
+    return taken
+
+
+def put(folder: Path, name: str, files: dict[str, bytes], parent: str | None = None) -> None:
+    """Publish exactly these files."""
+    store = open_store(str(folder / "store"))
+    out = write_files(folder / name, files)
+    base: dict[str, Any] = {"base": uri(parent), "exclude": ("**",)} if parent else {}
+    publish(out, store, name, **base)
+
+
+def get(folder: Path, name: str) -> Tree:
+    """Resolve a version into the one cache."""
+    return resolve_version(
+        uri(name), store=open_store(str(folder / "store")), cache=Cache(folder / "cache")
+    )
+
+
+def test_what_has_changed_is_put_right(tmp_path: Path, mirrored: list[Path | None]) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2, "v1")
+    old = get(tmp_path, "v1")
+    tree = get(tmp_path, "v2")
+    assert mirrored == [old.path]
+    assert files_of(tree.path) == V2
+    assert files_of(old.path) == V1
+    assert {path.name for path in tree.path.rglob("*") if path.is_dir()} == set("abcef")
+    assert all(path.stat().st_mode & 0o222 == 0 for path in tree.path.rglob("*"))
+    fresh = {"a/1", "b/c/new", "d"}
+    assert (tree.n_files, tree.n_bytes) == (len(V2), sum(map(len, V2.values())))
+    assert tree.n_linked_files == len(V2) - len(fresh)
+    for path in V2.keys() & V1.keys() - fresh:
+        assert (tree.path / path).samefile(old.path / path)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data())
+def test_any_two_versions(data: st.DataObject) -> None:
+    """Few names and contents, so that files move, double, and become folders."""
+    names = st.sampled_from(["a", "b", "a/b", "a/c", "b/a/a", "b/b"])
+    trees = st.dictionaries(names, st.sampled_from([b"", b"1", b"2"]), min_size=1).filter(
+        lambda files: not any(other.startswith(f"{name}/") for name in files for other in files)
+    )
+    one, two = data.draw(trees), data.draw(trees)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        put(folder, "v1", one)
+        put(folder, "v2", two, "v1")
+        get(folder, "v1")
+        assert files_of(get(folder, "v2").path) == two
+    finally:
+        for path in [folder, *folder.rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("harm", ["lost", "added"])
+def test_a_tree_that_is_not_as_it_was_is_not_taken(
+    tmp_path: Path, mirrored: list[Path | None], harm: str
+) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2, "v1")
+    old = get(tmp_path, "v1").path
+    (old / "b" / "c").chmod(0o755)
+    if harm == "lost":
+        (old / "b" / "c" / "3").unlink()
+    else:
+        (old / "b" / "c" / "stranger").write_text("?")
+    assert files_of(get(tmp_path, "v2").path) == V2
+    assert mirrored == [None]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A tree in the making."""
+    target = tmp_path / "target"
+    target.mkdir()
+    return target
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Entry:
+    """The tree to link from."""
+    put(tmp_path, "v1", V1)
+    cache = Cache(tmp_path / "cache")
+    return cache.version(uri("v1"), get(tmp_path, "v1").digest, Selection())
+
+
+def test_killed_processes_leave_nothing(tmp_path: Path, source: Entry, target: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with Writers(target, MANY) as writers, Mirror(cache, source, target, writers=writers) as mirror:
+        for pid in children():
+            os.kill(pid, signal.SIGKILL)
+        tree = mirror.take()
+        assert (tree, files_of(target)) in [(None, {}), (source.files, V1)]
+
+
+def test_what_can_not_be_linked_leaves_nothing(tmp_path: Path, source: Entry, target: Path) -> None:
+    """A file in the way stands for whatever keeps one from being linked."""
+    (target / "d").write_text("in the way")
+    cache = Cache(tmp_path / "cache")
+    with Writers(target, MANY) as writers, Mirror(cache, source, target, writers=writers) as mirror:
+        assert mirror.take() is None
+        assert files_of(target) == {}
+        assert writers.made == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "n_files", "is_found"),
+    [
+        ("v2", "v1", 12, True),
+        ("v2", "v1", 25, False),  # too few are here
+        ("v2", "", 12, False),
+        ("v2", "v1-b", 12, False),  # its name begins alike
+        ("v2", "v3", 12, False),
+    ],
+)
+def test_which_tree_is_mirrored(
+    tmp_path: Path, source: Entry, name: str, parent: str, n_files: int, is_found: bool
+) -> None:
+    files = {f"{n:02}": b"" for n in range(n_files)}
+    store = open_store(str(tmp_path / "store"))
+    put(tmp_path, name, files)
+    record = replace(catalog.find(store, uri(name)), parent=str(uri(parent)) if parent else "")
+    cache = Cache(tmp_path / "cache")
+    entry = cache.version(record.uri, record.digest, Selection())
+    assert tree_before(cache, entry, record) == (source if is_found else None)
+
+
+def test_a_tree_of_an_earlier_boot_is_not_mirrored(tmp_path: Path, source: Entry) -> None:
+    put(tmp_path, "v2", V2, "v1")
+    record = catalog.find(open_store(str(tmp_path / "store")), uri("v2"))
+    ready = source.read_ready()
+    assert ready is not None
+    source.ready.write_bytes(replace(ready, boot="another").to_json())
+    cache = Cache(tmp_path / "cache")
+    assert tree_before(cache, cache.version(record.uri, record.digest, Selection()), record) is None

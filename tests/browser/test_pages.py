@@ -137,8 +137,8 @@ def test_a_store_and_a_version(
 def test_a_name_that_no_dataset_can_have(pages: Pages, folder: Path) -> None:
     pages.form("publish-directory-served")
     pages.write(Directory=str(folder / "pets"), Dataset="my pets")
-    pages.page.get_by_role("button", name="Submit").click()
-    pages.sees(pages.main, "a dataset such as sensor-data")
+    why = pages.main.get_by_text("a dataset such as sensor-data")
+    pages.press(pages.page.get_by_role("button", name="Submit"), why)
     pages.shoot("refused", height=1300)
     assert "/run" in pages.page.url, "there is no run to look at"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from prefect_datasets.core.metadata import METADATA_FILE, Declarations, read_declarations
-from prefect_datasets.core.metadata.scan import scan
+from prefect_datasets.core.metadata.declarations import Declarations
+from prefect_datasets.core.metadata.read import read_declarations
+from prefect_datasets.core.metadata.scan import METADATA_FILE, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from prefect_datasets.core.metadata import METADATA_FILE, write_metadata
+from prefect_datasets.core.metadata.scan import METADATA_FILE
+from prefect_datasets.core.metadata.write import write_metadata
 from prefect_datasets.core.uri import DatasetUri
 from tests.core.directories import line, members, properties, read, touch, write_lines
 

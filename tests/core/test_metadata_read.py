@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import InvalidMetadataError
-from prefect_datasets.core.metadata import VersionDeclaration
+from prefect_datasets.core.metadata.declarations import VersionDeclaration
 from prefect_datasets.core.uri import DatasetUri
 from tests import strategies
 from tests.core.directories import (

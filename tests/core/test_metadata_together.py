@@ -12,15 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import InvalidMetadataError
-from prefect_datasets.core.metadata import (
-    METADATA_FILE,
-    Declarations,
-    lines,
-    read_declarations,
-    texts,
-)
+from prefect_datasets.core.metadata import lines, texts
 from prefect_datasets.core.metadata.cut import cut_alike
-from prefect_datasets.core.metadata.scan import Scan, scan
+from prefect_datasets.core.metadata.declarations import Declarations
+from prefect_datasets.core.metadata.read import read_declarations
+from prefect_datasets.core.metadata.scan import METADATA_FILE, Scan, scan
 
 from .directories import touch
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from prefect_datasets.core.errors import InvalidInputError, InvalidUriError
 from prefect_datasets.core.globs import Globs
-from prefect_datasets.core.metadata import METADATA_FILE, write_metadata
+from prefect_datasets.core.metadata.scan import METADATA_FILE
+from prefect_datasets.core.metadata.write import write_metadata
 from prefect_datasets.core.uri import DatasetUri
 from tests import strategies
 from tests.core.directories import line, members, properties, read, touch, write_lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core.errors import InvalidInputError, SourceChangedError
+from prefect_datasets.core.errors import InvalidInputError, SourceChangedError, StoreError
 from prefect_datasets.core.format.local_header import local_header
 from prefect_datasets.core.metadata.declarations import VersionDeclaration
-from prefect_datasets.core.publish import pack
+from prefect_datasets.core.publish import fill, pack
 from prefect_datasets.core.publish.fill import Batch
 from prefect_datasets.core.publish.packers import Packers
+from prefect_datasets.core.publish.plan_version import Policy
 from prefect_datasets.core.publish.publish import publish_directory
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.uri import DatasetUri
@@ -91,14 +93,14 @@ def test_a_file_that_is_not_what_it_was_is_named(
 def children() -> list[int]:
     """Return the packers that this process has started."""
     found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [pid for pid in map(int, found) if "publish.packer" in command_of(pid)]
+    return [pid for pid in map(int, found) if is_packer(pid)]
 
 
-def command_of(pid: int) -> str:
+def is_packer(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
+        return b"-S\0-c" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
-        return ""
+        return False
 
 
 def test_a_killed_process_is_done_without(tmp_path: Path) -> None:
@@ -112,6 +114,77 @@ def test_a_killed_process_is_done_without(tmp_path: Path) -> None:
             packers.fill(buffer, len(piece), batch)
             assert buffer.view[: len(piece)] == piece
     assert children() == []
+
+
+@MODES
+@pytest.mark.parametrize("buffer_bytes", [1, 20, 512 << 10])
+def test_pieces_are_written_where_they_belong(
+    tmp_path: Path, n_processes: int, buffer_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, piece = batch_of(tmp_path)
+    monkeypatch.setattr(fill, "_WRITE_BYTES", buffer_bytes)
+    store = open_store(str(tmp_path / "store"))
+    with Packers(n_processes, 1, len(piece)) as packers, packers.buffer() as buffer:
+        filled = packers.fill(buffer, len(piece), batch)
+    with (
+        store.upload("twice", 2 * len(piece)) as upload,
+        Packers(n_processes, 1, len(piece)) as packers,
+    ):
+        for index in (1, 0):
+            written = packers.write(upload, index, index * len(piece), len(piece), batch)
+            assert written == filled
+        upload.complete()
+    assert store.read("twice") == 2 * piece
+
+
+def test_a_process_killed_before_it_writes_is_done_without(tmp_path: Path) -> None:
+    batch, piece = batch_of(tmp_path)
+    store = open_store(str(tmp_path / "store"))
+    with store.upload("one", len(piece)) as upload, Packers(1, 1, len(piece)) as packers:
+        packers.write(upload, 0, 0, len(piece), batch)
+        [pid] = children()
+        os.kill(pid, signal.SIGKILL)
+        packers.write(upload, 0, 0, len(piece), batch)
+        upload.complete()
+    assert store.read("one") == piece
+
+
+def test_what_a_process_can_t_write_is_written_by_who_asked(tmp_path: Path) -> None:
+    batch, piece = batch_of(tmp_path)
+    store = open_store(str(tmp_path / "store"))
+    with store.upload("one", len(piece)) as upload, Packers(1, 1, len(piece)) as packers:
+        with packers.buffer() as buffer:
+            packers.fill(buffer, len(piece), batch)
+        [pid] = children()
+        limit_files(pid)
+        packers.write(upload, 0, 0, len(piece), batch)
+        assert children() == [pid]
+        upload.complete()
+    assert store.read("one") == piece
+
+
+@MODES
+def test_what_can_t_be_written_fails_as_the_store_says(tmp_path: Path, n_processes: int) -> None:
+    batch, piece = batch_of(tmp_path)
+    store = open_store(str(tmp_path / "store"))
+    with store.upload("one", len(piece)) as upload, Packers(n_processes, 1, len(piece)) as packers:
+        with packers.buffer() as buffer:
+            packers.fill(buffer, len(piece), batch)
+        before = limit_files(0, *children())
+        try:
+            with pytest.raises(StoreError, match="one"):
+                packers.write(upload, 0, 0, len(piece), batch)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        upload.abort()
+
+
+def limit_files(*pids: int) -> tuple[int, int]:
+    """Let processes, 0 being this one, write no file beyond a kilobyte; return what was before."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1000, before[1]))
+    return before
 
 
 _HOLD = """
@@ -134,22 +207,24 @@ def test_processes_end_with_the_one_that_started_them(end: signal.Signals) -> No
         holder.send_signal(end)
         holder.wait(20)
     until = time.monotonic() + 20
-    while left := [pid for pid in map(int, pids) if "publish.packer" in command_of(pid)]:
+    while left := [pid for pid in map(int, pids) if is_packer(pid)]:
         assert time.monotonic() < until, left
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("individual_files", [True, False], ids=["objects too", "package alone"])
 def test_a_package_is_the_same_with_and_without_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, individual_files: bool
 ) -> None:
     root, packages = tmp_path / "out", list[bytes]()
     root.mkdir()
     for number in range(300):
         (root / f"{number}").write_bytes(os.urandom(number * 7))
+    policy = Policy(packaging=True, individual_files=individual_files)
     for least in (1, 1_000):
         monkeypatch.setattr(pack, "_LEAST_FILES", least)
         store = open_store(str(tmp_path / f"store{least}"))
-        declared = VersionDeclaration(DatasetUri("pets", "v1"), packaging=True)
-        [record] = publish_directory(root, store=store, to=[declared])
+        declared = VersionDeclaration(DatasetUri("pets", "v1"))
+        [record] = publish_directory(root, store=store, to=[declared], policy=policy)
         packages.append(store.read(record.packages[0].key))
     assert packages[0] == packages[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_datasets.core.metadata import write_metadata
+from prefect_datasets.core.metadata.write import write_metadata
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions.catalog import find

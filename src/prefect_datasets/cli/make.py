@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.metadata.declarations import VersionDeclaration
+    from prefect_datasets.core.publish.ahead import Ahead
     from prefect_datasets.core.publish.plan import Plan
     from prefect_datasets.core.publish.plan_version import Packaging, Policy
     from prefect_datasets.core.store import Store
@@ -90,6 +91,15 @@ def is_prefix(source: str) -> bool:
 
 
 def _publish(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
+    if is_prefix(chosen.directory):
+        return _publish_with(chosen, None)
+    from prefect_datasets.core.publish.ahead import Ahead  # noqa: PLC0415  only this one needs it
+
+    with Ahead(Path(chosen.directory)) as ahead:
+        return _publish_with(chosen, ahead)
+
+
+def _publish_with(chosen: argparse.Namespace, ahead: Ahead | None) -> Sequence[VersionRecord]:
     from prefect_datasets.core.publish import publish as engine  # noqa: PLC0415  pyarrow
 
     place = choose(chosen)
@@ -107,6 +117,7 @@ def _publish(chosen: argparse.Namespace) -> Sequence[VersionRecord]:
         store=store,
         to=[declared] if declared else None,
         policy=_policy(place, chosen.packaging, chosen.individual_files),
+        ahead=ahead,
     )
     if not plan.versions:
         raise InvalidInputError(
@@ -124,8 +135,9 @@ def _plan(
     store: Store,
     to: Sequence[VersionDeclaration] | None,
     policy: Policy,
+    ahead: Ahead | None,
 ) -> Plan:
-    if is_prefix(chosen.directory):
+    if ahead is None:
         from prefect_datasets.core.publish.prefix import plan_prefix  # noqa: PLC0415  pyarrow
 
         return plan_prefix(
@@ -133,7 +145,9 @@ def _plan(
         )
     from prefect_datasets.core.publish.plan import plan_directory  # noqa: PLC0415  pyarrow
 
-    return plan_directory(Path(chosen.directory), store=store, to=to, policy=policy)
+    return plan_directory(
+        Path(chosen.directory), store=store, to=to, policy=policy, walked=ahead.walked()
+    )
 
 
 def _package(chosen: argparse.Namespace) -> Sequence[VersionRecord]:

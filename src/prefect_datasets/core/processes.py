@@ -88,10 +88,23 @@ class Child:
             EOFError: The process is gone.
             OSError: Likewise.
         """
+        self.tell(message)
+        return self.hear()
+
+    def tell(self, message: bytes) -> None:
+        """Send a message; raises as `ask` does."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         _send(self._process.stdin, message)
+
+    def hear(self) -> bytes:
+        """Wait for the answer to what was sent; raises as `ask` does."""
+        assert self._process.stdout is not None
         return _receive(self._process.stdout)
+
+    def has_answered(self) -> bool:
+        """Tell whether there is an answer, or none will come."""
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], 0)[0])
 
     def end(self) -> None:
         """End the process, after what it is at."""

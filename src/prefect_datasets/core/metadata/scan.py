@@ -21,7 +21,8 @@ from prefect_datasets.core.metadata.walk import (
     SIDECAR_SUFFIX,
     UNFINISHED_PREFIX,
     Chunk,
-    Walk,
+    Walked,
+    walk,
 )
 
 if TYPE_CHECKING:
@@ -78,23 +79,27 @@ class Scan:
                 yield error
 
 
-def scan(root: Path) -> Scan:
+def scan(root: Path, walked: Walked | None = None) -> Scan:
     """List the files below `root`; none at all is no error.
+
+    Args:
+        root: The directory.
+        walked: What a walk through it has found a moment ago; left out, it is done.
 
     Raises:
         InvalidInputError: `root` is no directory, or holds something that can't be published: all
             such names are listed.
     """
     check_directory(root)
-    walk = Walk(os.fsencode(root))
-    batches = [_batch(chunk) for chunk in walk.chunks()]
-    if walk.refused:
-        raise refusal(str(root), walk.refused)
+    found = walk(os.fsencode(root)) if walked is None else walked
+    if found.refused:
+        raise refusal(str(root), found.refused)
+    batches = [_batch(chunk) for chunk in found.chunks]
     return Scan(
         root=root,
         listing=pa.Table.from_batches(batches, schema=LISTING),
-        metadata_paths=tuple(path.decode() for path in sorted(walk.metadata)),
-        warnings=tuple(walk.warnings),
+        metadata_paths=tuple(path.decode() for path in sorted(found.metadata)),
+        warnings=tuple(found.warnings),
     )
 
 

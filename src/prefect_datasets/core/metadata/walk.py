@@ -9,14 +9,11 @@ Only the standard library is imported here.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass, field
 from itertools import compress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from prefect_datasets.core.metadata.names import (
@@ -61,7 +58,22 @@ class Chunk(NamedTuple):
     modified: array[int]
 
 
-@dataclass(slots=True)
+class Walked(NamedTuple):
+    """What a walk found; all paths are relative to the root.
+
+    Attributes:
+        chunks: The files.
+        metadata: Metadata files.
+        warnings: What the user should know.
+        refused: Names that can't be published, and why.
+    """
+
+    chunks: list[Chunk]
+    metadata: list[bytes]
+    warnings: list[str]
+    refused: list[str]
+
+
 class _Folder:
     """A folder on the way.
 
@@ -74,12 +86,20 @@ class _Folder:
         n_taken: How many of the files were taken.
     """
 
-    path: bytes
-    names: list[bytes]
-    sizes: array[int] = field(default_factory=lambda: array("q"))
-    modified: array[int] = field(default_factory=lambda: array("q"))
-    below: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
-    n_taken: int = 0
+    def __init__(self, path: bytes, names: list[bytes]) -> None:
+        self.path = path
+        self.names = names
+        self.sizes = array("q")
+        self.modified = array("q")
+        self.below: list[tuple[int, bytes]] = []
+        self.n_taken = 0
+
+
+def walk(root: bytes) -> Walked:
+    """Walk through the directory `root`."""
+    walking = Walk(root)
+    chunks = list(walking.chunks())
+    return Walked(chunks, walking.metadata, walking.warnings, walking.refused)
 
 
 class Walk:
@@ -258,7 +278,7 @@ class Walk:
         """Return the file that a link names, or nothing where the link is refused."""
         try:
             target = os.path.realpath(self._root + path, strict=True)
-            status = Path(os.fsdecode(target)).stat()
+            status = os.stat(target)  # noqa: PTH116  (bytes)
         except OSError as error:
             self._refuse(path, f"a link that leads nowhere ({error.strerror})")
             return None
@@ -329,18 +349,20 @@ def _is_plain(mode: int) -> bool:
 
 def _declares(path: bytes) -> bool:
     """Tell whether a file without the file it is named after is metadata: it says so."""
-    file = Path(os.fsdecode(path))
     try:
-        info = file.stat()
+        info = os.stat(path)  # noqa: PTH116  (bytes)
         if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_SIDECAR_BYTES:
             return False
-        return has_own_keys(file.read_bytes())
+        with open(path, "rb") as file:  # noqa: PTH123  (likewise)
+            return has_own_keys(file.read())
     except OSError:
         return False
 
 
 def has_own_keys(text: bytes) -> bool:
     """Tell whether a text is a JSON object with one of the platform's own keys."""
+    import json  # noqa: PLC0415  most walks meet no such file
+
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

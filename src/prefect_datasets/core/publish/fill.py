@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
 from prefect_datasets.core.checksum import crc32_of
 from prefect_datasets.core.errors import InvalidInputError, SourceChangedError
 from prefect_datasets.core.format.local_header import local_header_bytes, pack_header_into
+
+# What goes to a file is written while the processor's cache has it.
+_WRITE_BYTES = 512 << 10
+
+Member = tuple[bytes, int, int, int]
 
 
 class Batch(NamedTuple):
@@ -37,7 +43,7 @@ class Batch(NamedTuple):
     starts: bytes
     has_headers: bool
 
-    def members(self) -> Iterator[tuple[bytes, int, int, int]]:
+    def members(self) -> Iterator[Member]:
         """Yield name, size, modified and start of each file."""
         numbers = (array("q", column) for column in (self.sizes, self.modified, self.starts))
         return zip(self.names.split(b"\0"), *numbers, strict=True)
@@ -57,10 +63,53 @@ def fill(view: memoryview, batch: Batch) -> Hashes:
         SourceChangedError: A file is not what it was when it was listed.
         InvalidInputError: It can't be read.
     """
+    return _fill(view, 0, batch, batch.members())
+
+
+def write(file: str, offset: int, n_bytes: int, batch: Batch) -> Hashes:
+    """Do the same in a file, without the whole piece in memory.
+
+    Args:
+        file: The file.
+        offset: Where in it the piece begins.
+        n_bytes: Size of the piece.
+        batch: The files of this piece, one right after the other.
+
+    Raises:
+        OSError: The file can't be written.
+        DatasetError: As `fill` does.
+    """
+    cuts = list(_cuts(array("q", [*array("q", batch.starts), n_bytes])))
+    buffer = memoryview(bytearray(max(end - begin for _, _, begin, end in cuts)))
+    members = list(batch.members())
+    found: list[Hashes] = []
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for low, high, begin, end in cuts:
+            view = buffer[: end - begin]
+            found.append(_fill(view, begin, batch, members[low:high]))
+            _write_fully(descriptor, offset + begin, view)
+    finally:
+        os.close(descriptor)
+    return Hashes(*map(b"".join, zip(*found, strict=True)))
+
+
+def _cuts(starts: array[int]) -> Iterator[tuple[int, int, int, int]]:
+    """Cut a piece into runs of files: numbers of the first and behind the last, begin and end."""
+    low = 0
+    while low < len(starts) - 1:
+        high = max(bisect_right(starts, starts[low] + _WRITE_BYTES) - 1, low + 1)
+        yield low, high, starts[low], starts[high]
+        low = high
+
+
+def _fill(view: memoryview, begin: int, batch: Batch, members: Iterable[Member]) -> Hashes:
+    """Fill `view`, which begins at `begin` in the piece, with some of a batch."""
     sha256s, crc32s = bytearray(), array("I")
-    for name, size, modified, start in batch.members():
+    for name, size, modified, start in members:
         path = batch.root + name
-        at = start + local_header_bytes(name, size) if batch.has_headers else start
+        header = start - begin
+        at = header + local_header_bytes(name, size) if batch.has_headers else header
         content = view[at : at + size]
         fd = open_file(path)
         try:
@@ -72,8 +121,14 @@ def fill(view: memoryview, batch: Batch) -> Hashes:
         sha256s += sha256(content).digest()
         crc32s.append(crc32)
         if batch.has_headers:
-            pack_header_into(view, start, name, size, crc32)
+            pack_header_into(view, header, name, size, crc32)
     return Hashes(bytes(sha256s), crc32s.tobytes())
+
+
+def _write_fully(fd: int, offset: int, view: memoryview) -> None:
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count
 
 
 def open_file(path: bytes) -> int:

@@ -13,8 +13,10 @@ import pyarrow as pa
 from prefect_datasets.core.columns import Int64s, codes, is_valid, numbers, one_array
 from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.package import Layout, directory, layout
+from prefect_datasets.core.processes import n_processors
+from prefect_datasets.core.publish.ahead import MAX_PROCESSES
 from prefect_datasets.core.publish.large import build_large
-from prefect_datasets.core.publish.packers import Packers, n_processors
+from prefect_datasets.core.publish.packers import Packers
 from prefect_datasets.core.publish.pieces import Pieces
 from prefect_datasets.core.publish.plan_pieces import (
     CopyPiece,
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 
 # Pieces on their way to the store; they wait for it most of the time.
 _N_SENDERS = 4
-_MAX_PROCESSES = 4
 # Processes take 50 ms to start, in which a thread reads so many small files.
 _LEAST_FILES = 3_000
+_NO_MEMORY = memoryview(b"")
 # Pieces of a part without a package: only how much is read before it is sent.
 _LOOSE_SIZES = Sizes(piece_bytes=16 << 20, min_piece_bytes=1)
 
@@ -115,7 +117,7 @@ def _build_all(pieces: Pieces, planned: Sequence[CopyPiece | Group], progress: P
     whole = [piece for piece in planned if isinstance(piece, Group) and len(piece.cuts) == 2]
     n_files = sum(piece.end - piece.first for piece in whole)
     wants_processes = n_files >= _LEAST_FILES and pieces.part.origin is None
-    n_processes = min(n_processors(), _MAX_PROCESSES) if wants_processes else 0
+    n_processes = min(n_processors(), MAX_PROCESSES) if wants_processes else 0
     n_threads = min(_N_SENDERS + n_processes, max(len(planned), 1))
     largest = max((piece.cuts[1] - piece.cuts[0] for piece in whole), default=1)
     with Packers(n_processes, n_threads, largest) as packers:
@@ -170,6 +172,10 @@ def _build_whole(pieces: Pieces, packers: Packers, group: Group, *, is_last: boo
     """Build a piece of whole files."""
     base, end = group.cuts
     members = np.arange(group.first, group.end)
+    if pieces.upload is not None and pieces.go_to_file(members):
+        write = partial(packers.write, pieces.upload, group.index, base, end - base)
+        pieces.fill(_NO_MEMORY, base, members, write)
+        return
     with packers.buffer() as buffer:
         view = buffer.view[: end - base]
         pieces.fill(view, base, members, partial(packers.fill, buffer, end - base))

@@ -1,80 +1,77 @@
-"""The process that fills pieces for another one: reads what to do, fills shared memory, answers.
+"""The process that lists and packs files for a publish, with as few imports as that takes.
 
-    standard input     an int64 of the length and a `Batch` as marshal writes it, with the place of
-                       the piece in the shared memory before it
-    standard output    an int64 of the length and pickled `Hashes`, or the error
+A message is `(what, fields)` as marshal writes it (`order`):
 
-It ends when its input does, or when the process that started it has gone.
+    FILL     place in the shared memory, batch     what `fill.fill` returns
+    WRITE    file, place in it, size, batch        what `fill.write` returns
+    LIST     directory                             what `walk.walk` returns
+
+The answer begins with `DONE`, and that follows likewise; or with `RAISED`, and the error follows,
+pickled; or it is `FAILED`.
 """
 
 from __future__ import annotations
 
 import marshal
-import mmap
-import os
-import pickle
-import select
-import struct
-from typing import IO
 
 from prefect_datasets.core.errors import DatasetError
-from prefect_datasets.core.publish.fill import Batch, Hashes, fill
 
-LENGTH = struct.Struct("<q")
-# How often to look whether the parent is there, should another process hold the pipe open.
-_LOOK_SECONDS = 1.0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
+FILL, WRITE, LIST = range(3)
 
-def send(stream: IO[bytes], message: bytes) -> None:
-    """Write a message."""
-    stream.write(LENGTH.pack(len(message)) + message)
-    stream.flush()
-
-
-def receive(stream: IO[bytes]) -> bytes:
-    """Read a message.
-
-    Raises:
-        EOFError: There is none any more.
-    """
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    (n_bytes,) = LENGTH.unpack(head)
-    message = stream.read(n_bytes)
-    if len(message) < n_bytes:
-        raise EOFError
-    return message
+DONE = b"="
+RAISED = b"!"
+FAILED = b"?"
 
 
-def main(memory: int, parent: int) -> None:
-    """Serve until the input ends.
-
-    Args:
-        memory: Descriptor of the shared memory.
-        parent: Process that started this one.
-    """
-    whole = memoryview(mmap.mmap(memory, 0))
-    with open(0, "rb", closefd=False) as orders, open(1, "wb", closefd=False) as replies:
-        while _wait_for(orders, parent):
-            try:
-                start, end, *fields = marshal.loads(receive(orders))  # noqa: S302 - from the parent
-                send(replies, pickle.dumps(_filled(whole[start:end], Batch(*fields))))
-            except (EOFError, BrokenPipeError):
-                break
-    os._exit(0)  # nothing is left to be done, and the mapping is large
+def order(what: int, *fields: Any) -> bytes:
+    """Return the message that says what to do."""
+    return marshal.dumps((what, fields))
 
 
-def _filled(view: memoryview, batch: Batch) -> Hashes | DatasetError:
+def read_answer(answer: bytes) -> Any:
+    """Return what was done, None if it could not be done; raises what was raised."""
+    if answer[:1] == RAISED:
+        import pickle  # noqa: PLC0415  once, if ever
+
+        raise pickle.loads(answer[1:])  # noqa: S301  from our child
+    return marshal.loads(answer[1:]) if answer[:1] == DONE else None  # noqa: S302  likewise
+
+
+def answer(message: bytes, memory: memoryview) -> bytes:
+    """Do what a message says."""
+    what, fields = marshal.loads(message)  # noqa: S302  from the parent
     try:
-        return fill(view, batch)
+        return DONE + marshal.dumps(_DOES[what](memory, *fields))
     except DatasetError as error:
-        return error
+        import pickle  # noqa: PLC0415  once, if ever
+
+        return RAISED + pickle.dumps(error)
+    except OSError:  # whoever asked does it now, and fails with the very error
+        return FAILED
 
 
-def _wait_for(orders: IO[bytes], parent: int) -> bool:
-    """Wait for an order; return False once the parent has gone."""
-    while os.getppid() == parent:
-        if select.select([orders], [], [], _LOOK_SECONDS)[0]:
-            return True
-    return False
+def _fill(memory: memoryview, start: int, end: int, *batch: Any) -> tuple[Any, ...]:
+    from prefect_datasets.core.publish.fill import Batch, fill  # noqa: PLC0415  not to list
+
+    return tuple(fill(memory[start:end], Batch(*batch)))
+
+
+def _write(_: memoryview, file: str, offset: int, n_bytes: int, *batch: Any) -> tuple[Any, ...]:
+    from prefect_datasets.core.publish.fill import Batch, write  # noqa: PLC0415  not to list
+
+    return tuple(write(file, offset, n_bytes, Batch(*batch)))
+
+
+def _list(_: memoryview, root: bytes) -> tuple[Any, ...]:
+    from prefect_datasets.core.metadata.walk import walk  # noqa: PLC0415  not to pack
+
+    chunks, *others = walk(root)
+    return [tuple(chunk) for chunk in chunks], *others
+
+
+_DOES: dict[int, Callable[..., tuple[Any, ...]]] = {FILL: _fill, WRITE: _write, LIST: _list}

@@ -2,35 +2,26 @@
 
 Each call that opens, reads or hashes a small file lets go of the lock for some microseconds;
 threads that do so at once spend three times as long on passing it to each other. Processes need no
-lock. They fill buffers in memory that they share with this process, which sends what is in them.
+lock. They write to a file themselves where the package is one; else they fill buffers in memory
+that they share with this process, which sends what is in them.
 """
 
 from __future__ import annotations
 
-import marshal
 import mmap
-import os
-import pickle
 import queue
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.processes import Child, Memory, can_start
+from prefect_datasets.core.publish import packer
+from prefect_datasets.core.publish.ahead import started_ahead
 from prefect_datasets.core.publish.fill import Batch, Hashes, fill
-from prefect_datasets.core.publish.packer import receive, send
 
-_CODE = (
-    "import sys, marshal; sys.path[:] = marshal.loads(bytes.fromhex(sys.argv[3]));"
-    "from prefect_datasets.core.publish.packer import main;"
-    "main(int(sys.argv[1]), int(sys.argv[2]))"
-)
-_SOURCES = str(Path(__file__).parents[3])
-_END_SECONDS = 5.0
+if TYPE_CHECKING:
+    from prefect_datasets.core.store import Upload
 
 
 class Buffer:
@@ -59,19 +50,17 @@ class Packers:
 
     def __init__(self, n_processes: int, n_buffers: int, buffer_bytes: int) -> None:
         step = -(-max(buffer_bytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        n_bytes = step * n_buffers
         self._stack = ExitStack()
         self._free: queue.LifoQueue[Buffer] = queue.LifoQueue()
-        self._hands: queue.SimpleQueue[_Packer | None] = queue.SimpleQueue()
-        descriptor = _memory(step * n_buffers) if n_processes and _can_start() else -1
-        whole = memoryview(mmap.mmap(descriptor, step * n_buffers))
-        for start in reversed(range(0, step * n_buffers, step)):
-            self._free.put(Buffer(start, whole[start : start + step]))
-        if descriptor < 0:
-            self._hands.put(None)
-            return
-        self._stack.callback(os.close, descriptor)
-        for _ in range(n_processes):
-            self._hands.put(self._started(descriptor))
+        self._hands: queue.SimpleQueue[Child | None] = queue.SimpleQueue()
+        started = started_ahead(n_bytes) if n_processes else None
+        memory, children = started or (self._memory(n_bytes), [])
+        for start in reversed(range(0, n_bytes, step)):
+            self._free.put(Buffer(start, memory.view[start : start + step]))
+        n_missing = n_processes - len(children) if can_start(memory) else 0
+        for hand in [*children, *(self._started(memory) for _ in range(n_missing))] or [None]:
+            self._hands.put(hand)
 
     def __enter__(self) -> Self:
         return self
@@ -95,83 +84,57 @@ class Packers:
 
     def fill(self, buffer: Buffer, n_bytes: int, batch: Batch) -> Hashes:
         """Fill the first `n_bytes` of a buffer; raises as `fill.fill` does."""
+        order = (packer.FILL, buffer.start, buffer.start + n_bytes, *batch)
+        with self._ordered(*order) as found:
+            return found or fill(buffer.view[:n_bytes], batch)
+
+    def write(self, upload: Upload, index: int, offset: int, n_bytes: int, batch: Batch) -> Hashes:
+        """Fill a piece and write it to its place in the file of an upload.
+
+        Args:
+            upload: The upload.
+            index: Number of the piece.
+            offset: Where in the object it begins.
+            n_bytes: Its size.
+            batch: Its files.
+
+        Raises:
+            DatasetError: As `fill.fill` and `Upload.piece` do.
+        """
+        with self._ordered(packer.WRITE, upload.file, offset, n_bytes, *batch) as found:
+            if found:
+                return found
+            with self.buffer() as buffer:  # what it can't write fails here in its own words
+                view = buffer.view[:n_bytes]
+                hashes = fill(view, batch)
+                upload.piece(index, offset, view)
+                return hashes
+
+    @contextmanager
+    def _ordered(self, what: int, *fields: Any) -> Generator[Hashes | None]:
+        """Let a process do something; what it could not do is to be done in the block."""
         hand = self._hands.get()
+        found: Hashes | None = None
         try:
             if hand is not None:
                 try:
-                    return hand.fill(buffer.start, buffer.start + n_bytes, batch)
-                except (EOFError, OSError, pickle.UnpicklingError):
+                    done = packer.read_answer(hand.ask(packer.order(what, *fields)))
+                    found = Hashes(*done) if done else None
+                except (EOFError, OSError):
                     hand.end()
                     hand = None  # it was killed: what it did is done here, as is the rest
-            return fill(buffer.view[:n_bytes], batch)
+            yield found
         finally:
             self._hands.put(hand)
 
-    def _started(self, descriptor: int) -> _Packer | None:
+    def _memory(self, n_bytes: int) -> Memory:
+        memory = Memory(n_bytes)
+        self._stack.callback(memory.close)
+        return memory
+
+    def _started(self, memory: Memory) -> Child | None:
         with suppress(OSError):
-            packer = _Packer(descriptor)
-            self._stack.callback(packer.end)
-            return packer
+            child = Child(packer.__name__, memory)
+            self._stack.callback(child.end)
+            return child
         return None
-
-
-class _Packer:
-    """A process, and the two pipes to it."""
-
-    def __init__(self, memory: int) -> None:
-        paths = [*sys.path, _SOURCES]
-        command = [sys.executable, "-S", "-c", _CODE]
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [*command, str(memory), str(os.getpid()), marshal.dumps(paths).hex()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(memory,),
-            process_group=0,  # Ctrl-C is for this process, which ends the others
-        )
-
-    def fill(self, start: int, end: int, batch: Batch) -> Hashes:
-        """Let the process fill a piece; raises what it raised."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        send(self._process.stdin, marshal.dumps((start, end, *batch)))
-        found: Hashes | DatasetError = pickle.loads(receive(self._process.stdout))  # noqa: S301 - from our child
-        if isinstance(found, DatasetError):
-            raise found
-        return found
-
-    def end(self) -> None:
-        """End the process."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def n_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _can_start() -> bool:
-    """Whether the interpreter can be started again: not where a program has it built in."""
-    return bool(sys.executable) and not getattr(sys, "frozen", False)
-
-
-def _memory(n_bytes: int) -> int:
-    """Return the descriptor of new memory that processes can share, or -1."""
-    if not hasattr(os, "memfd_create"):
-        return -1
-    try:
-        descriptor = os.memfd_create("prefect-datasets")
-        os.ftruncate(descriptor, n_bytes)
-    except OSError:
-        return -1
-    return descriptor

@@ -51,6 +51,12 @@ class Pieces:
         self.tail: bytes | None = None
         self._journal = Journal(store, part.execution, part.uri, part.index)
 
+    def go_to_file(self, members: Int64s) -> bool:
+        """Tell whether these files can be written to the package where they are read."""
+        if self.upload is None or self.upload.file is None or self.part.individual_files:
+            return False
+        return self.part.origin is None and bool(self.source.is_local[members].all())
+
     def fill(
         self,
         view: memoryview,

@@ -28,8 +28,8 @@ from prefect_datasets.core.format import parts
 from prefect_datasets.core.format.record import VersionRecord
 from prefect_datasets.core.format.rows import files_digest
 from prefect_datasets.core.format.tables import path_faults
-from prefect_datasets.core.metadata import read_declarations
 from prefect_datasets.core.metadata.declarations import Declarations, VersionDeclaration
+from prefect_datasets.core.metadata.read import read_declarations
 from prefect_datasets.core.metadata.scan import Scan, scan
 from prefect_datasets.core.progress import count
 from prefect_datasets.core.publish import journal
@@ -53,6 +53,7 @@ from prefect_datasets.core.publish.unchanged import mark_unchanged, with_digests
 from prefect_datasets.core.versions import catalog
 
 if TYPE_CHECKING:
+    from prefect_datasets.core.metadata.walk import Walked
     from prefect_datasets.core.store import Store
     from prefect_datasets.core.uri import DatasetUri
 
@@ -75,6 +76,7 @@ def plan_directory(
     execution: str | None = None,
     strict: bool = True,
     stored: pa.Table | None = None,
+    walked: Walked | None = None,
 ) -> Plan:
     """Plan the publishing of a directory; nothing is stored.
 
@@ -86,13 +88,14 @@ def plan_directory(
         execution: Id of the execution; left out, a new one.
         strict: Whether faulty metadata is an error; else it is left out with a warning.
         stored: Files (`ROWS`) that were in the directory and are in the store by now.
+        walked: What a walk through the directory has found a moment ago; left out, it is done.
 
     Raises:
         InvalidInputError: A name, a path or the metadata is wrong; all faults in one error.
         AlreadyPublishedError: A version exists with other files.
         NotFoundError: A base does not exist.
     """
-    found, gone = scan(root), None
+    found, gone = scan(root, walked), None
     if stored is not None and stored.num_rows:
         found, gone = with_stored(found, stored)
     declarations = read_declarations(found, strict=strict)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from prefect_datasets.core.columns import Bools, bool_array, number_array, numbers
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.format import keys
-from prefect_datasets.core.metadata import read_declarations
+from prefect_datasets.core.metadata.read import read_declarations
 from prefect_datasets.core.metadata.scan_prefix import PrefixScan, scan_prefix
 from prefect_datasets.core.publish.plan import Plan, Planner, all_files_to
 from prefect_datasets.core.publish.plan_version import Policy

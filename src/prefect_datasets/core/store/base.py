@@ -70,12 +70,15 @@ class Upload(ABC):
         any_order: Pieces may come in any order and from several threads. Otherwise they come in
             order, one at a time.
         can_copy: `copy` works.
+        file: A file of this machine in which a piece may as well be written to its place, also by
+            other processes; None where there is none.
     """
 
     piece_bytes: int
     min_piece_bytes: int = 1
     any_order: bool = True
     can_copy: bool = False
+    file: str | None = None
 
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes

@@ -223,7 +223,7 @@ class LocalUpload(Upload):
         self._store = store
         self._key = key
         self._descriptor = descriptor
-        self._temporary = temporary
+        self._temporary = self.file = temporary
 
     def piece(self, index: int, offset: int, data: Buffer | Sequence[Buffer]) -> None:
         del index

@@ -15,6 +15,7 @@ from prefect_datasets.core.uri import DatasetUri, is_dataset_uri
 from prefect_datasets.settings import Settings
 from prefect_datasets.tasks import step_summary
 from prefect_datasets.tasks.announce import announce
+from prefect_datasets.tasks.events import announce_alias
 from prefect_datasets.tasks.pins import pinned
 from prefect_datasets.tasks.run import Run, current_run
 from prefect_datasets.tasks.step_log import RunStepLog
@@ -65,7 +66,10 @@ def execute_here(
         )
     step_summary.show(run, plan, outcome)
     for record in outcome.versions:
-        announce(run, record, store=store)
+        aliases = [each.alias for each in outcome.aliases if each.version == record.uri]
+        announce(run, record, store=store, aliases=aliases)
+    for each in outcome.aliases:
+        announce_alias(each.version, each.alias, previous=each.previous)
     return outcome
 
 

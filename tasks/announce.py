@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
@@ -12,10 +11,9 @@ from prefect_datasets.core.progress import format_bytes
 from prefect_datasets.core.store import Store
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
-from prefect_datasets.core.versions.aliases import list_aliases
 from prefect_datasets.core.versions.changes import Changes, changes, sizes
 from prefect_datasets.tasks import artifacts
-from prefect_datasets.tasks.events import announce_alias, announce_asset, announce_version
+from prefect_datasets.tasks.events import announce_asset, announce_version
 from prefect_datasets.tasks.links import artifact_key
 from prefect_datasets.tasks.run import Run
 from prefect_datasets.tasks.summary import Story, package_rows, summary
@@ -31,7 +29,7 @@ def announce(
     record: VersionRecord,
     *,
     store: DatasetStore,
-    aliases: Sequence[str] | None = None,
+    aliases: Sequence[str] = (),
     seconds: float | None = None,
     is_new: bool = True,
 ) -> None:
@@ -41,15 +39,11 @@ def announce(
         run: The run that committed it.
         record: The version.
         store: Where it is.
-        aliases: Names that were moved to it; left out, all that stand for it are told as moved.
+        aliases: Names that were moved to it.
         seconds: How long the run worked on it.
         is_new: Whether it was committed now; one that only got packages has no events.
     """
     opened = store.open()
-    if aliases is None:
-        aliases = _aliases(run, record, opened)
-        for alias in aliases:
-            announce_alias(record.uri, alias)
     story = _story(run, record, opened, aliases, seconds)
     key = artifact_key(record.uri.dataset)
     description = f"{record.uri}: {record.n_files:,} files, {format_bytes(record.n_bytes)}"
@@ -80,12 +74,6 @@ def _story(
         else None,
         changes=_unless_it_fails(run, "what changed", lambda: _changes(store, record)),
     )
-
-
-def _aliases(run: Run, record: VersionRecord, store: Store) -> Sequence[str]:
-    look = partial(list_aliases, store, record.uri.dataset)
-    found = _unless_it_fails(run, "its aliases", look)
-    return found.of(record.uri.version) if found else ()
 
 
 def _provenance(store: Store, record: VersionRecord) -> dict[str, Any]:

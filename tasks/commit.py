@@ -2,17 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from prefect import task
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.core.format.record import Part
 from prefect_datasets.core.publish.publish import VersionPlan, commit
-from prefect_datasets.core.store import Store
-from prefect_datasets.core.uri import DatasetUri
-from prefect_datasets.core.versions.aliases import read_alias
+from prefect_datasets.core.versions.aliases import targets_of
 from prefect_datasets.core.versions.catalog import DatasetVersion
 from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.events import announce_alias
@@ -38,7 +34,7 @@ def commit_version(
         began: When the work on the version began, in seconds since the epoch.
     """
     run, opened, aliases = current_run(), store.open(), version.declaration.aliases
-    before = _targets(opened, version.uri, aliases) if run is not None else {}
+    before = targets_of(opened, version.uri.dataset, aliases) if run is not None else {}
     with progress_of_task() as progress:
         record = commit(version, parts, store=opened, progress=progress)
     # A run that is tried again may have committed before, and died before it told.
@@ -49,13 +45,3 @@ def commit_version(
     for alias, previous in before.items():
         announce_alias(record.uri, alias, previous=previous)
     return DatasetVersion.from_record(record)
-
-
-def _targets(store: Store, uri: DatasetUri, aliases: Sequence[str]) -> dict[str, str | None]:
-    """Return for each alias what it stands for now; one that can't be read stands for nothing."""
-    found: dict[str, str | None] = {}
-    for alias in aliases:
-        with suppress(DatasetError):  # it is about to be written anew
-            found[alias] = None
-            found[alias] = read_alias(store, DatasetUri(uri.dataset, alias))
-    return found

@@ -7,7 +7,8 @@ from prefect import task
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog, recurring
-from prefect_datasets.core.versions.recurring import Moved, Turn
+from prefect_datasets.core.versions.aliases import Moved
+from prefect_datasets.core.versions.recurring import Turn
 from prefect_datasets.tasks.events import announce_alias
 from prefect_datasets.tasks.policy import RETRIED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -116,6 +117,23 @@ def test_a_step_shows_in_its_run(store: DatasetStore, file: str) -> None:
     ]
     assert "dataset-images" in shown, "the version is shown as that of any flow"
     assert observe.eventually(lambda: observe.events("dataset://images/v1"))
+
+
+def test_a_step_that_moves_an_alias_tells_from_where(store: DatasetStore, file: str) -> None:
+    names: list[tuple[str, str, str | None]] = []
+    for version in ("v1", "v2", "v2", "v3"):
+        entry: dict[str, Any] = {"uri": f"dataset://moving/{version}"}
+        if version != "v3":
+            entry |= {"targeting_aliases": ["best"]}
+        text = json.dumps(entry)
+        Path(file).with_name("valohai.metadata.jsonl").write_text(METADATA % (text, text))
+        _, outcome = around(store, "prepare", file)
+        names += [(each.version.version, each.alias, each.previous) for each in outcome.aliases]
+    assert names == [("v1", "best", None), ("v2", "best", "v1"), ("v2", "best", "v2")]
+    observe.told("dataset://moving/v3", "prefect-datasets.version.created")
+    moves = observe.told("dataset://moving/best", "prefect-datasets.alias.moved")
+    said = [(each["payload"]["previous"], each["payload"]["version"]) for each in moves]
+    assert sorted(said) == [("", "v1"), ("v1", "v2")]
 
 
 def _with(lines: list[str], text: str) -> list[str] | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.core.format.record import VersionRecord
+from prefect_datasets.core.versions.aliases import Moved
 
 ParameterValue = str | int | float | bool | list[str] | list[int] | list[float]
 KeepDirectories = Literal["full", "suffix", "none"]
@@ -118,6 +119,7 @@ class Outcome:
         exit_code: What the commands ended with; 128 + signal where one killed them.
         outputs: Its outputs in path order, also those from before a failure.
         versions: Dataset versions it made.
+        aliases: Names that were pointed at them, with what they stood for before.
         metadata: The last value of everything it printed as JSON.
         series: All values of each, oldest first, of a long series the newest.
         inputs: The URIs of each input, with aliases and `latest` resolved.
@@ -130,6 +132,7 @@ class Outcome:
     exit_code: int
     outputs: tuple[Output, ...] = ()
     versions: tuple[VersionRecord, ...] = ()
+    aliases: tuple[Moved, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     series: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
     inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,21 @@ class Aliases:
         return tuple(alias for alias, target in self.targets.items() if target == version)
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An alias that was pointed at a version.
+
+    Attributes:
+        alias: Its name.
+        version: What it names now.
+        previous: Name of the version that it named before, or None.
+    """
+
+    alias: str
+    version: DatasetUri
+    previous: str | None
+
+
 def read_alias(store: Store, uri: DatasetUri) -> str | None:
     """Return the version name that the alias `uri` stands for, or None.
 
@@ -52,6 +69,16 @@ def read_alias(store: Store, uri: DatasetUri) -> str | None:
             hint="Point it at a version anew: "
             f"`prefect-datasets alias dataset://{uri.dataset}/VERSION {uri.version}`.",
         ) from error
+
+
+def targets_of(store: Store, dataset: str, aliases: Iterable[str]) -> dict[str, str | None]:
+    """Return for each alias what it stands for now; one that can't be read stands for nothing."""
+    found: dict[str, str | None] = {}
+    for alias in aliases:
+        found[alias] = None
+        with suppress(*UNREADABLE):
+            found[alias] = read_alias(store, DatasetUri(dataset, alias))
+    return found
 
 
 def list_aliases(store: Store, dataset: str) -> Aliases:

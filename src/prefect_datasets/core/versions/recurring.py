@@ -20,6 +20,7 @@ from prefect_datasets.core.format import keys
 from prefect_datasets.core.format.record import AliasRecord
 from prefect_datasets.core.uri import DatasetUri
 from prefect_datasets.core.versions import catalog
+from prefect_datasets.core.versions.aliases import Moved
 from prefect_datasets.core.versions.records import deleted_digest, list_versions, read_optional
 
 if TYPE_CHECKING:
@@ -61,21 +62,6 @@ class Turn:
     def is_done(self) -> bool:
         """Whether there is nothing to make."""
         return self.existing is not None or self.is_deleted
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """An alias that names another version than before.
-
-    Attributes:
-        alias: Its name.
-        version: What it names now.
-        previous: Name of the version that it named before, or None.
-    """
-
-    alias: str
-    version: DatasetUri
-    previous: str | None
 
 
 # -- deciding ---------------------------------------------------------------------------------

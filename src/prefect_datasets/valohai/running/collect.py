@@ -21,12 +21,14 @@ from prefect_datasets.core.metadata.declarations import VersionDeclaration
 from prefect_datasets.core.metadata.scan import MAX_PATH_BYTES, scan
 from prefect_datasets.core.publish import publish as engine
 from prefect_datasets.core.publish.plan_version import hint
+from prefect_datasets.core.uri import DatasetUri
+from prefect_datasets.core.versions.aliases import Moved, targets_of
 from prefect_datasets.valohai.plan import Output
 
 if TYPE_CHECKING:
-    from prefect_datasets.core.format.record import VersionRecord
+    from prefect_datasets.core.format.record import Part, VersionRecord
     from prefect_datasets.core.progress import Progress
-    from prefect_datasets.core.publish.plan_version import PartPlan, Policy
+    from prefect_datasets.core.publish.plan_version import PartPlan, Policy, VersionPlan
     from prefect_datasets.core.store import Store
     from prefect_datasets.valohai.running.live_outputs import Live
 
@@ -61,11 +63,13 @@ class Stored:
     Attributes:
         outputs: Its outputs, in path order.
         versions: The versions it made.
+        aliases: Names that were pointed at them, with what they stood for before.
         error: Why not all of that could be made; None where it could.
     """
 
     outputs: tuple[Output, ...]
     versions: tuple[VersionRecord, ...]
+    aliases: tuple[Moved, ...]
     error: DatasetError | None = None
 
 
@@ -94,7 +98,8 @@ def collect(
         if second is not None:
             progress.warn(f"Not all outputs are stored: {second}")
         error = error or second
-    return Stored(work.outputs(), tuple(work.versions), error)
+    aliases = tuple(Moved(name.version, uri, was) for (name, uri), was in work.moved.items())
+    return Stored(work.outputs(), tuple(work.versions), aliases, error)
 
 
 @dataclass(slots=True)
@@ -106,6 +111,9 @@ class _Publication:
     _policy: Policy
     _progress: Progress
     versions: list[VersionRecord] = field(default_factory=list["VersionRecord"])
+    moved: dict[tuple[DatasetUri, DatasetUri], str | None] = field(
+        default_factory=dict[tuple[DatasetUri, DatasetUri], str | None]
+    )
     _tables: list[pa.Table] = field(default_factory=list[pa.Table])
 
     def try_to_publish(self, to: Sequence[VersionDeclaration] | None) -> DatasetError | None:
@@ -145,15 +153,22 @@ class _Publication:
                 for part in self._hinted(version.parts)
             ]
             self._tables += [parts.read_part(store, part) for part in done]
-            record = engine.commit(version, done, store=store, progress=progress)
-            if record.uri not in [made.uri for made in self.versions]:
-                self.versions.append(record)
+            self._commit(version, done)
         loose = [
             engine.publish_part(part, store=store, progress=progress)
             for part in self._hinted(plan.loose)
         ]
         self._tables += [parts.read_part(store, part) for part in loose]
         engine.commit_loose(plan, loose, store=store)
+
+    def _commit(self, version: VersionPlan, done: Sequence[Part]) -> None:
+        dataset, aliases = version.uri.dataset, version.declaration.aliases
+        before = targets_of(self._store, dataset, aliases)
+        record = engine.commit(version, done, store=self._store, progress=self._progress)
+        for alias, was in before.items():  # of several tries the first knows what it was
+            self.moved.setdefault((DatasetUri(dataset, alias), version.uri), was)
+        if record.uri not in [made.uri for made in self.versions]:
+            self.versions.append(record)
 
     def _hinted(self, planned: Sequence[PartPlan]) -> list[PartPlan]:
         """Note which files are stored already."""

@@ -202,6 +202,7 @@ class _Execution:
             exit_code=ended.exit_code,
             outputs=stored.outputs,
             versions=stored.versions,
+            aliases=stored.aliases,
             metadata=listener.metadata.last,
             series=listener.metadata.series,
             inputs={each.name: each.uris for each in prepared.inputs},

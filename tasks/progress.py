@@ -70,12 +70,23 @@ class Gauge:
 
     def describe(self) -> str:
         """Say what is done, in one line."""
-        seconds = max(time.monotonic() - self._began, 1e-3)
         return (
             f"{self.what}: {self.files_done:,} of {self.n_files:,} files, "
-            f"{format_bytes(self.bytes_done)} of {format_bytes(self.n_bytes)}, "
-            f"{format_bytes(round(self.bytes_done / seconds))}/s"
+            f"{format_bytes(self.bytes_done)} of {format_bytes(self.n_bytes)}, {self._rate()}"
         )
+
+    def describe_shortly_first(self) -> str:
+        """Say the same, what matters first: a card in the Prefect UI shows about 30 characters."""
+        percent = f"{self.fraction:.0%}"
+        files = f"{self.files_done:,} of {self.n_files:,} files"
+        if not self.n_bytes:
+            return f"{percent}, {files}: {self.what}"
+        done = f"{percent}, {format_bytes(self.bytes_done)}, {self._rate()}"
+        return f"{done}; {files}, {format_bytes(self.n_bytes)} in all: {self.what}"
+
+    def _rate(self) -> str:
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        return f"{format_bytes(round(self.bytes_done / seconds))}/s"
 
     def _begin(self, what: str, n_files: int, n_bytes: int) -> None:
         self.what, self.n_files, self.n_bytes = what, n_files, n_bytes
@@ -163,7 +174,8 @@ class RunProgress:
             self._has_failed = True
 
     def _show(self, client: SyncPrefectClient) -> None:
-        described, percent = self._gauge.describe(), round(self._gauge.fraction * 100, 1)
+        described = self._gauge.describe_shortly_first()
+        percent = round(self._gauge.fraction * 100, 1)
         if self._artifact is None:
             self._artifact = artifacts.create_progress(
                 client, self.run, percent=percent, description=described

@@ -7,7 +7,7 @@ from prefect_datasets.blocks.choice import DEFAULT_BLOCK, block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.columns import Int64s
 from prefect_datasets.core.format.record import Part, VersionRecord
-from prefect_datasets.core.progress import format_bytes
+from prefect_datasets.core.progress import count, format_bytes
 from prefect_datasets.core.store import Store
 from prefect_datasets.core.versions.changes import Amount, Changes
 from prefect_datasets.tasks import pictures, savings
@@ -122,14 +122,21 @@ def _savings_section(record: VersionRecord, story: Story) -> str:
         for way, fetch in ways
     ]
     best = min((fetch for _, fetch in ways[1:]), key=lambda fetch: fetch.seconds)
-    fewer = f"{max(single.requests - best.requests, 0):,} requests"
-    less = f"{format_bytes(max(single.n_bytes - best.n_bytes, 0))}"
-    saved = f"Saves whoever fetches it {fewer} and {less}. "
     return section(
         "What it saves",
         table(["fetching its files", "requests", "bytes", "time"], rows),
-        saved + savings.ASSUMED,
+        f"{saved(single, best)} {savings.ASSUMED}",
     )
+
+
+def saved(single: savings.Fetch, best: savings.Fetch) -> str:
+    """Say in a sentence what the best way saves against fetching file by file."""
+    fewer, less = single.requests - best.requests, single.n_bytes - best.n_bytes
+    said = [count(fewer, "request")] if fewer > 0 else []
+    said += [format_bytes(less)] if less > 0 else []
+    if not said:
+        return "Saves neither requests nor bytes."
+    return f"Saves whoever fetches it {' and '.join(said)}."
 
 
 def _seconds(seconds: float) -> str:

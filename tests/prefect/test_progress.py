@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,16 @@ def test_a_gauge_counts_bytes_and_where_there_are_none_files() -> None:
     gauge.add(1, 0)
     assert gauge.fraction == 0.1
     assert gauge.describe().startswith("linking: 1 of 10 files, 0 B of 0 B, ")
+
+
+def test_what_matters_is_among_the_first_characters() -> None:
+    gauge = Gauge()
+    gauge.begin("publishing dataset://sensor-data/2026-11-22", 1_000_000, 100 * 10**9)
+    gauge.add(620_000, 62 * 10**9)
+    assert re.match(r"62%, 62 GB, [\d.]+ \wB/s;", gauge.describe_shortly_first()[:30])
+    gauge.begin("linking", 10, 0)
+    gauge.add(1, 0)
+    assert gauge.describe_shortly_first() == "10%, 1 of 10 files: linking"
 
 
 def test_a_gauge_never_leaves_its_scale() -> None:
@@ -163,7 +174,8 @@ def test_an_artifact_moves_while_it_lasts(quick: None) -> None:
     run = UUID(works())
     shown = [each for each in observe.artifacts(run) if each.type == "progress"]
     assert [each.data for each in shown] == [100]
-    assert str(shown[0].description).startswith("fetching: 2 of 2 files, 200 B of 200 B")
+    assert str(shown[0].description).startswith("100%, 200 B, ")
+    assert str(shown[0].description).endswith("/s; 2 of 2 files, 200 B in all: fetching")
 
 
 def test_long_work_is_shown_less_often_after_a_while(

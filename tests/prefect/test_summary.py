@@ -28,7 +28,7 @@ from prefect_datasets.core.versions.changes import Amount, Changes
 from prefect_datasets.tasks import links, pictures, savings
 from prefect_datasets.tasks.announce import announce
 from prefect_datasets.tasks.run import current_run
-from prefect_datasets.tasks.summary import Story, summary
+from prefect_datasets.tasks.summary import Story, saved, summary
 from tests.prefect import observe
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -114,6 +114,19 @@ def test_a_picture_is_in_the_markdown_itself() -> None:
     match = re.fullmatch(r"!\[what \(it\) says\]\(data:image/svg\+xml;base64,(.*)\)", shown)
     assert match
     assert base64.b64decode(match[1]) == b"<svg/>"
+
+
+@pytest.mark.parametrize(
+    ("best", "said"),
+    [
+        (savings.Fetch(3, 500), "Saves whoever fetches it 197 requests."),
+        (savings.Fetch(199, 400), "Saves whoever fetches it 1 request and 100 B."),
+        (savings.Fetch(201, 400), "Saves whoever fetches it 100 B."),
+        (savings.Fetch(200, 501), "Saves neither requests nor bytes."),
+    ],
+)
+def test_what_is_not_saved_is_not_said(best: savings.Fetch, said: str) -> None:
+    assert saved(savings.Fetch(200, 500), best) == said
 
 
 def test_savings_follow_from_the_cost_model() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect_datasets.core import metadata as engine
+from prefect_datasets.core.metadata import write as engine
 from prefect_datasets.flows.templates import fill
 from prefect_datasets.tasks.metadata import write_metadata as write_metadata_task
 from prefect_datasets.tasks.run import current_run

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from prefect_datasets.core import metadata
+from prefect_datasets.core.metadata import write
 from prefect_datasets.tasks.policy import name_of_uris
 
 
@@ -29,7 +29,7 @@ def write_metadata(
     Returns:
         How many files match.
     """
-    return metadata.write_metadata(
+    return write.write_metadata(
         root,
         uris,
         packaging=packaging,

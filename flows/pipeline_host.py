@@ -22,6 +22,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.amounts import count
 from prefect_datasets.flows.step import runner
 from prefect_datasets.tasks import artifacts, step_summary
 from prefect_datasets.tasks.announce import announce
@@ -84,7 +85,7 @@ def run_node(title: str, step: str, slot: str) -> State[None]:  # noqa: ARG001 -
         outcome = here.outcome = broken(here.work, error)
     error = outcome.error
     if error is None:
-        return Completed(message=f"{step}: {len(outcome.outputs):,} outputs")
+        return Completed(message=f"{step}: {count(len(outcome.outputs), 'output')}")
     return (Cancelled if isinstance(error, StepCancelledError) else Failed)(message=str(error))
 
 

@@ -121,8 +121,8 @@ def publish_directory(
         store: Where to publish.
         directory: The directory; all its files become members of the version.
         dataset: Name of the dataset: lower case letters, digits, dots, underscores, dashes. Empty:
-            the metadata in the directory says which versions to make, and the version and the
-            options but packaging are not used.
+            the metadata in the directory says which versions to make; of the other fields only
+            packaging counts then.
         version: Name of the version: letters, digits, dots, underscores, dashes.
             {scheduled:%Y-%m-%d} is the day the run was due, in UTC;
             {scheduled@Europe/Berlin:%Y-%m-%d} the day on a clock in Berlin.

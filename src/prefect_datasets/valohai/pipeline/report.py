@@ -40,7 +40,7 @@ def summary(outcome: PipelineOutcome) -> str:
         f"# {_plain(outcome.name)}: {outcome.verdict}",
         _escaped(str(outcome.error)) if outcome.error else "",
         f"```mermaid\n{mermaid(outcome)}\n```",
-        _table(("node", "", "executions", "took", "versions", "why"), map(_row, outcome.nodes)),
+        _table(("node", "state", "executions", "took", "versions", "why"), map(_row, outcome.nodes)),
         *_executions(outcome),
         _versions(outcome),
     ]

@@ -11,6 +11,7 @@ from prefect_datasets.valohai.pipeline.status import JobStatus, Status
 _MOST_EXECUTIONS = 200
 _MOST_ERROR = 300
 _MOST_LABELS = 3
+_COLUMNS = ("node", "state", "executions", "took", "versions", "why")
 # What Mermaid or the Markdown around it would take for its own.
 _ENTITIES = str.maketrans(
     {
@@ -40,7 +41,7 @@ def summary(outcome: PipelineOutcome) -> str:
         f"# {_plain(outcome.name)}: {outcome.verdict}",
         _escaped(str(outcome.error)) if outcome.error else "",
         f"```mermaid\n{mermaid(outcome)}\n```",
-        _table(("node", "state", "executions", "took", "versions", "why"), map(_row, outcome.nodes)),
+        _table(_COLUMNS, map(_row, outcome.nodes)),
         *_executions(outcome),
         _versions(outcome),
     ]

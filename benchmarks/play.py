@@ -128,11 +128,11 @@ class Player:
                     self._measure(contender, replace(setting, tuning=entry["tuning"]))
                     for setting in self._settings(contender)
                 ]
+            figures = [_run(number, measured, n, contender) for measured, n in runs]
+            found = _extrapolated(figures, entry["sampled"], self.outcome["n_files"])
         except FailedError as error:
             self._fail(contender, error)
             return
-        figures = [_run(number, measured, n, contender) for measured, n in runs]
-        found = _extrapolated(figures, entry["sampled"], self.outcome["n_files"])
         entry["runs"].append(found)
         say(f"  {found['seconds']:8.2f} s  {contender.name}")
 
@@ -218,10 +218,16 @@ def _run(number: int, measured: Measured, n_requests: int, contender: Contender)
 
 
 def _extrapolated(runs: list[Run], sampled: list[int], n_files: int) -> Run:
-    """Return what all files take, from what two samples take; memory stays as measured."""
+    """Return what all files take, from what two samples take; memory stays as measured.
+
+    Raises:
+        FailedError: The larger one was as quick as the smaller: nothing follows from them.
+    """
     if not sampled:
         return runs[0]
     small, large = runs
+    if large["seconds"] <= small["seconds"]:
+        raise FailedError(f"{sampled[1]:,} files took no longer than {sampled[0]:,}")
     steps = (n_files - sampled[1]) / (sampled[1] - sampled[0])
     found = large.copy()
     for key in ("seconds", "cpu_seconds"):

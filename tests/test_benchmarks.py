@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from benchmarks import resolvers, scenarios
 from benchmarks.__main__ import main, outcome_of
-from benchmarks.contender import Contender
+from benchmarks.contender import Contender, Setting
 from benchmarks.files import Shape, digest_of, linked, next_version, write_originals
 from benchmarks.goals import reached
 from benchmarks.links import Network
 from benchmarks.picture import picture
 from benchmarks.play import Player, Scenario
 from benchmarks.report import tables
-from benchmarks.results import Outcome, Results
+from benchmarks.results import Entry, Outcome, Results
 from benchmarks.stage import Need, Stage, staged
 from tests.servers.process import MissingServerError, program
 
@@ -82,18 +83,28 @@ def test_a_missing_tool_is_named(stage: Stage, tmp_path: Path) -> None:
     assert "not installed: no-such-program" in tables(results)[0]
 
 
-def test_samples_are_extrapolated(stage: Stage, tmp_path: Path) -> None:
-    sampled = Contender("s", lambda s: f"cp -r {s.files.root} {s.target}", "files", is_sampled=True)
+def play_samples(stage: Stage, tmp_path: Path, seconds: str) -> tuple[Entry, Results]:
+    """Play what runs on 5 and on 10 files and takes `seconds`, given `n` files, beside copying."""
+
+    def command(s: Setting) -> str:
+        return f"cp -r {s.files.root} {s.target} && n={s.files.n_files} && sleep {seconds}"
+
+    sampled = Contender("s", command, "files", is_sampled=True)
     scenario = Scenario("x", "From nothing", NEED, (OURS, sampled), rounds=1, samples=(5, 10))
-    stage.samples = {
-        n: linked(stage.setting.files.root, stage.root / f"part-{n}", n) for n in scenario.samples
-    }
+    root = tmp_path / uuid4().hex
+    stage.samples = {n: linked(stage.setting.files.root, root / str(n), n) for n in (5, 10)}
     results = Results.read(tmp_path / "results.json")
     results.scenarios["x"] = outcome = outcome_of(scenario, stage)
     Player(scenario, stage, results, outcome).play()
     stage.samples = {}
-    assert outcome["contenders"]["s"]["fault"] == ""
-    assert outcome["contenders"]["s"]["sampled"] == [5, 10]
+    return outcome["contenders"]["s"], results
+
+
+def test_samples_are_extrapolated(stage: Stage, tmp_path: Path) -> None:
+    entry, _ = play_samples(stage, tmp_path, "0.$n")  # 0.5 and 0.10
+    assert entry["fault"] == "10 files took no longer than 5"
+    entry, results = play_samples(stage, tmp_path, "$((n / 5))")
+    assert (entry["fault"], entry["sampled"]) == ("", [5, 10])
     assert "¹" in tables(results)[0]
 
 

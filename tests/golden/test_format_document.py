@@ -87,7 +87,7 @@ def test_every_key_of_the_layout_is_listed() -> None:
         keys.packages_key(uri),
         keys.tombstone_key(uri),
         keys.attempt_key(uri, execution),
-        keys.once_prefix(uri, "<digest>", "work").replace("/work/", "/<work>/…"),
+        keys.once_prefix(uri, "<digest>", "job").replace("/job/", "/<work>/…"),
         keys.datum_alias_key("<alias>"),
     ]
     section = TEXT.split("## Keys", 1)[1].split("## When", 1)[0]

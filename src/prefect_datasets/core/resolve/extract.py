@@ -170,8 +170,6 @@ class _Making:
                 hint="`prefect-datasets files` lists them; `**` matches across folders.",
             )
 
-    # -- doing ------------------------------------------------------------------------------
-
     def _tasks(self) -> Iterator[Task[Hands]]:
         for plan in self._mirrored() if self._mirror.is_on else self._plans:
             self._n_files += len(plan.rows)

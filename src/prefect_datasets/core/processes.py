@@ -20,9 +20,11 @@ from contextlib import suppress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO
+    from typing import IO, Any
 
 _LENGTH = struct.Struct("<q")
+_DONE = b"="
+_RAISED = b"!"
 # How often a child looks whether its parent is there, should another process hold the pipe open.
 _LOOK_SECONDS = 1.0
 _END_SECONDS = 5.0
@@ -121,6 +123,15 @@ class Child:
             self._process.wait()
 
 
+def read_answer(answer: bytes) -> Any:
+    """Return what a child gave to `done`; raises what it gave to `raised`."""
+    if answer[:1] == _RAISED:
+        import pickle  # noqa: PLC0415  once, if ever
+
+        raise pickle.loads(answer[1:])  # noqa: S301  from our child
+    return marshal.loads(answer[1:])  # noqa: S302  likewise
+
+
 def n_processors() -> int:
     """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -179,6 +190,18 @@ def serve(answer: Callable[[bytes, memoryview], bytes], memory: int, parent: int
             except (EOFError, BrokenPipeError):
                 break
     os._exit(0)  # nothing is left to be done, and the mapping is large
+
+
+def done(result: Any) -> bytes:
+    """Return the answer that says what was done, of what marshal writes."""
+    return _DONE + marshal.dumps(result)
+
+
+def raised(error: Exception) -> bytes:
+    """Return the answer that says what was raised."""
+    import pickle  # noqa: PLC0415  once, if ever
+
+    return _RAISED + pickle.dumps(error)
 
 
 def _wait_for(asked: IO[bytes], parent: int) -> bool:

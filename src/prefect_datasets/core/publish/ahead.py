@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from prefect_datasets.core.metadata.walk import Chunk, Walked
-from prefect_datasets.core.processes import Child, Memory, can_start, n_processors
+from prefect_datasets.core.processes import Child, Memory, can_start, n_processors, read_answer
 from prefect_datasets.core.publish import packer
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Ahead:
         if not self._children[0].has_answered():  # it is a long list
             self._use_the_time()
         try:
-            found = packer.read_answer(self._children[0].hear())
+            found = read_answer(self._children[0].hear())
         except (EOFError, OSError):  # it was killed
             return None
         before = _STARTED.set(self._started)

@@ -6,8 +6,7 @@ A message is `(what, fields)` as marshal writes it (`order`):
     WRITE    file, place in it, size, batch        what `fill.write` returns
     LIST     directory                             what `walk.walk` returns
 
-The answer begins with `DONE`, and that follows likewise; or with `RAISED`, and the error follows,
-pickled; or it is `FAILED`.
+The answer is that, None where it could not be done, or the error (`core.processes`).
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 import marshal
 
 from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.processes import done, raised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,36 +23,21 @@ if TYPE_CHECKING:
 
 FILL, WRITE, LIST = range(3)
 
-DONE = b"="
-RAISED = b"!"
-FAILED = b"?"
-
 
 def order(what: int, *fields: Any) -> bytes:
     """Return the message that says what to do."""
     return marshal.dumps((what, fields))
 
 
-def read_answer(answer: bytes) -> Any:
-    """Return what was done, None if it could not be done; raises what was raised."""
-    if answer[:1] == RAISED:
-        import pickle  # noqa: PLC0415  once, if ever
-
-        raise pickle.loads(answer[1:])  # noqa: S301  from our child
-    return marshal.loads(answer[1:]) if answer[:1] == DONE else None  # noqa: S302  likewise
-
-
 def answer(message: bytes, memory: memoryview) -> bytes:
     """Do what a message says."""
     what, fields = marshal.loads(message)  # noqa: S302  from the parent
     try:
-        return DONE + marshal.dumps(_DOES[what](memory, *fields))
+        return done(_DOES[what](memory, *fields))
     except DatasetError as error:
-        import pickle  # noqa: PLC0415  once, if ever
-
-        return RAISED + pickle.dumps(error)
+        return raised(error)
     except OSError:  # whoever asked does it now, and fails with the very error
-        return FAILED
+        return done(None)
 
 
 def _fill(memory: memoryview, start: int, end: int, *batch: Any) -> tuple[Any, ...]:

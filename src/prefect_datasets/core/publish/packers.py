@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_datasets.core.processes import Child, Memory, can_start
+from prefect_datasets.core.processes import Child, Memory, can_start, read_answer
 from prefect_datasets.core.publish import packer
 from prefect_datasets.core.publish.ahead import started_ahead
 from prefect_datasets.core.publish.fill import Batch, Hashes, fill
@@ -118,7 +118,7 @@ class Packers:
         try:
             if hand is not None:
                 try:
-                    done = packer.read_answer(hand.ask(packer.order(what, *fields)))
+                    done = read_answer(hand.ask(packer.order(what, *fields)))
                     found = Hashes(*done) if done else None
                 except (EOFError, OSError):
                     hand.end()

@@ -1,9 +1,8 @@
 """The process that writes and links files for a resolve, with as few imports as that takes.
 
-A message is `(root, what, fields)` as marshal writes it. The answer begins with `DONE`, and
-`(numbers, made)` follow likewise: which of the files are damaged, or have no source any more, and
-which folders were made. For `TREE` the one number is that of the files that were linked. Or it
-begins with `RAISED`, and the error follows, pickled.
+A message is `(root, what, fields)` as marshal writes it. The answer is `(numbers, made)`, or the
+error (`core.processes`): which of the files are damaged, or have no source any more, and which
+folders were made. For `TREE` the one number is that of the files that were linked.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import os
 
 from prefect_datasets.core.cache.folders import Folders
 from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.processes import done, raised
 from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.write_files import Contents, write_files
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 WRITE = "write"
 LINK = "link"
 TREE = "tree"
-
-DONE = b"="
-RAISED = b"!"
 
 _MADE: set[str] = set()
 _TARGETS: dict[str, Folders] = {}
@@ -45,12 +42,10 @@ def answer(message: bytes, memory: memoryview) -> bytes:
         else:
             numbers = _link(root, *fields) if what == LINK else [_link_tree(root, *fields)]
     except (DatasetError, OSError) as error:
-        import pickle  # noqa: PLC0415  once, if ever
-
-        return RAISED + pickle.dumps(error)
+        return raised(error)
     made = sorted(_MADE)
     _MADE.clear()
-    return DONE + marshal.dumps((numbers, made))
+    return done((numbers, made))
 
 
 def _write(root: str, memory: memoryview, first: int, end: int, *columns: Any) -> list[int]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import marshal
 import os
-import pickle
 import queue
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_datasets.core.processes import Child, Memory, can_start, n_processors
+from prefect_datasets.core.processes import Child, Memory, can_start, n_processors, read_answer
 from prefect_datasets.core.resolve import writer
 from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.write_files import write_files
@@ -157,9 +156,7 @@ class Writers:
         return child.ask(marshal.dumps((str(self._root), what, fields)))
 
     def _read(self, answer: bytes) -> list[int]:
-        if answer[:1] == writer.RAISED:
-            raise pickle.loads(answer[1:])  # noqa: S301  from our child
-        numbers, made = marshal.loads(answer[1:])  # noqa: S302  likewise
+        numbers, made = read_answer(answer)
         self.made.update(made)
         return numbers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 
@@ -16,6 +17,11 @@ def children(parent: int | None = None) -> list[int]:
 def is_ours(pid: int) -> bool:
     """Tell whether a process is there and was started by `core.processes`."""
     try:
-        return b"-S\0-c" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+        # For a moment after its start, and once it has ended, it has no command line.
+        while not (command := Path(f"/proc/{pid}/cmdline").read_bytes()):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return False
+            time.sleep(0.001)
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    return b"-S\0-c" in command

@@ -46,15 +46,21 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
-    """What each resolve has taken from a mirror."""
+    """The trees that were linked whole and kept; None for each that was given up."""
     taken: list[Path | None] = []
-    take = Mirror.take
+    take, give_up = Mirror.take, Mirror.give_up
 
-    def taking(self: Mirror) -> Path | None:
-        taken.append(take(self))
-        return taken[-1]
+    def taking(self: Mirror) -> bool:
+        is_whole = take(self)
+        taken.append(self.tree if is_whole else None)
+        return is_whole
+
+    def giving_up(self: Mirror) -> None:
+        give_up(self)
+        taken.append(None)
 
     monkeypatch.setattr(Mirror, "take", taking)
+    monkeypatch.setattr(Mirror, "give_up", giving_up)
     return taken
 
 
@@ -88,6 +94,34 @@ def test_what_has_changed_is_put_right(tmp_path: Path, mirrored: list[Path | Non
     assert tree.n_linked_files == len(V2) - len(fresh)
     for path in V2.keys() & V1.keys() - fresh:
         assert (tree.path / path).samefile(old.path / path)
+
+
+def test_a_version_without_a_parent_is_taken_to_be_like_the_one_used_last(
+    tmp_path: Path, mirrored: list[Path | None]
+) -> None:
+    put(tmp_path, "v0", {"x": b"x"})
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2)
+    get(tmp_path, "v0")
+    old = get(tmp_path, "v1")
+    assert files_of(get(tmp_path, "v2").path) == V2
+    assert mirrored == [old.path]  # v0 is too small to be like v1: nothing was begun
+
+
+def test_a_tree_that_turns_out_to_be_another_is_given_up(
+    tmp_path: Path, mirrored: list[Path | None]
+) -> None:
+    """All names are the same and all bytes but one file's are not."""
+    files = {path: b"again " + content for path, content in V1.items()}
+    files["a/1"] = V1["a/1"]
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", files, "v1")
+    old = get(tmp_path, "v1")
+    tree = get(tmp_path, "v2")
+    assert mirrored == [None]
+    assert files_of(tree.path) == files
+    assert files_of(old.path) == V1
+    assert tree.n_linked_files == 1
 
 
 @settings(deadline=None, max_examples=25)
@@ -149,8 +183,8 @@ def test_killed_processes_leave_nothing(tmp_path: Path, source: Entry, target: P
     with Writers(target, MANY) as writers, Mirror(cache, source, target, writers=writers) as mirror:
         for pid in children():
             os.kill(pid, signal.SIGKILL)
-        tree = mirror.take()
-        assert (tree, files_of(target)) in [(None, {}), (source.files, V1)]
+        is_whole = mirror.take()
+        assert (is_whole, files_of(target)) in [(False, {}), (True, V1)]
 
 
 def test_what_can_not_be_linked_leaves_nothing(tmp_path: Path, source: Entry, target: Path) -> None:
@@ -158,7 +192,7 @@ def test_what_can_not_be_linked_leaves_nothing(tmp_path: Path, source: Entry, ta
     (target / "d").write_text("in the way")
     cache = Cache(tmp_path / "cache")
     with Writers(target, MANY) as writers, Mirror(cache, source, target, writers=writers) as mirror:
-        assert mirror.take() is None
+        assert not mirror.take()
         assert files_of(target) == {}
         assert writers.made == set()
 
@@ -168,9 +202,8 @@ def test_what_can_not_be_linked_leaves_nothing(tmp_path: Path, source: Entry, ta
     [
         ("v2", "v1", 12, True),
         ("v2", "v1", 25, False),  # too few are here
-        ("v2", "", 12, False),
-        ("v2", "v1-b", 12, False),  # its name begins alike
-        ("v2", "v3", 12, False),
+        ("v2", "", 12, True),
+        ("v2", "v3", 12, True),  # which is not here
     ],
 )
 def test_which_tree_is_mirrored(

@@ -171,7 +171,7 @@ class _Making:
             )
 
     def _tasks(self) -> Iterator[Task[Hands]]:
-        for plan in self._mirrored() if self._mirror.is_on else self._plans:
+        for plan in self._mirrored() if self._mirror.tree else self._plans:
             self._n_files += len(plan.rows)
             self._n_bytes += int(plan.members.sizes[plan.rows].sum())
             # By turns, so that links are made while reads wait for the network.
@@ -182,14 +182,14 @@ class _Making:
     def _mirrored(self) -> Iterable[PartPlan]:
         """Plan all parts, and put right the tree that was linked whole, if it was."""
         plans = [*self._plans]  # while it is being linked
-        tree = self._mirror.take()
-        if tree is None:
-            return plans
+        tree = self._mirror.tree
         source = next((it for it in self._plans.sources if it.files == tree and it.is_loaded), None)
-        if source is None:
-            self._mirror.clear()
+        kept = keep(plans, source) if source else None
+        if kept is None or len(kept.stale) > kept.n_files:
+            self._mirror.give_up()
             return plans
-        kept = keep(plans, source)
+        if not self._mirror.take():
+            return plans
         remove(self._attempt.files, kept.stale, self._writers.made)
         self._n_linked_files += kept.n_files
         self._progress.advance(n_files=kept.n_files, n_bytes=kept.n_bytes)

@@ -1,7 +1,8 @@
-"""The tree of the version before, linked whole while what decides about files is still loaded.
+"""The tree of another version, linked whole while what decides about files is still loaded.
 
 Loading takes one processor a third of a second; in it another links 50,000 files. Most of the
 files of a version are those of the version before, so little of that is taken back afterwards.
+Where they turn out not to be, it is given up and taken back.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from prefect_datasets.core.cache import leases
-from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry
 from prefect_datasets.core.errors import DatasetError
+from prefect_datasets.core.resolve.others import is_whole_version, other_trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
+    from prefect_datasets.core.cache.cache import Cache, Entry
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.resolve.writers import Writers
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 _MOST_FILES = 300_000
 # What the work is cut into, so that processes that become free can join.
 _N_TURNS = 16
-_DIGITS = 16
 
 
 class Mirror:
@@ -74,22 +75,29 @@ class Mirror:
             leases.give_back(self._lease)
 
     @property
-    def is_on(self) -> bool:
-        """Whether it links at all."""
-        return self._source is not None
+    def tree(self) -> Path | None:
+        """The tree that is being linked; None where nothing is."""
+        return None if self._source is None else self._source.files
 
-    def take(self) -> Path | None:
-        """Return the tree that was linked, once all of it is; None where nothing is."""
+    def take(self) -> bool:
+        """Wait until all of it is linked; where it can't be, leave nothing and return False."""
         if self._source is None:
-            return None
+            return False
         self._start(self._writers.n_processes - len(self._threads))
         for thread in self._threads:
             thread.join()
         ready = self._source.read_ready() if self._lease else None
         if self._is_whole and ready is not None and ready.n_files == self._n_files:
-            return self._source.files
-        self.clear()
-        return None
+            return True
+        self._clear()
+        return False
+
+    def give_up(self) -> None:
+        """Stop, and remove what was linked."""
+        self._is_whole = False
+        for thread in self._threads:
+            thread.join()
+        self._clear()
 
     def _start(self, n_threads: int) -> None:
         for _ in range(n_threads):
@@ -108,8 +116,7 @@ class Mirror:
             with self._lock:
                 self._n_files += n_files
 
-    def clear(self) -> None:
-        """Remove what was linked."""
+    def _clear(self) -> None:
         for name in os.listdir(self._target):  # noqa: PTH208  (names are enough)
             path = self._target / name
             if path.is_dir() and not path.is_symlink():
@@ -120,17 +127,14 @@ class Mirror:
 
 
 def tree_before(cache: Cache, entry: Entry, record: VersionRecord) -> Entry | None:
-    """Return the whole tree of the version that a version was made from, if it is like it."""
-    version = record.parent.rpartition("/")[2]
-    if not version or record.n_files > _MOST_FILES:
+    """Return the whole tree that a version is most likely to be like, if there is one."""
+    if record.n_files > _MOST_FILES:
         return None
-    for name in cache.names(VERSIONS, entry.group):
-        if name.startswith(f"{version}-") and len(name) == len(version) + 1 + _DIGITS:
-            other = Entry(cache.root, VERSIONS, entry.group, name)
-            ready = other.read_ready()
-            if ready and ready.uri == record.parent and not ready.is_of_earlier_boot:
-                is_like_it = record.n_files / 2 <= ready.n_files <= record.n_files * 2
-                return other if is_like_it else None
+    for other in other_trees(cache, entry, record):
+        ready = other.read_ready() if is_whole_version(other) else None
+        if ready and not ready.is_of_earlier_boot:
+            is_like_it = record.n_files / 2 <= ready.n_files <= record.n_files * 2
+            return other if is_like_it else None
     return None
 
 

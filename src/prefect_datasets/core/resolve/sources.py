@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from prefect_datasets.core.cache import leases
-from prefect_datasets.core.cache.cache import VERSIONS, Cache, Entry
+from prefect_datasets.core.cache.cache import Cache, Entry
 from prefect_datasets.core.columns import Int64s, digest_matrix, numbers, one_array, take
+from prefect_datasets.core.resolve.others import other_trees
 from prefect_datasets.core.resolve.plan import DigestIndex
 
 if TYPE_CHECKING:
@@ -109,30 +110,6 @@ class Source:
 
 
 def find_sources(cache: Cache, entry: Entry, record: VersionRecord) -> list[Source]:
-    """Return trees to link from, the most promising first.
-
-    Those are selections of the same version, then the version it was made from, then whatever of
-    the dataset was used last.
-    """
-    ranked = _ranked(cache, entry, record)
-    return [Source(cache, other) for other in ranked if other.ready.exists()][:_MOST_SOURCES]
-
-
-def _ranked(cache: Cache, entry: Entry, record: VersionRecord) -> list[Entry]:
-    same = f"-{record.digest[:16]}"
-    parent = f"{record.parent.rpartition('/')[2]}-" if record.parent else None
-
-    def rank(other: Entry) -> tuple[int, float]:
-        if same in other.name:
-            return 0, -other.last_used()
-        if parent and other.name.startswith(parent):
-            return 1, -other.last_used()
-        return 2, -other.last_used()
-
-    return sorted(_siblings(cache, entry), key=rank)
-
-
-def _siblings(cache: Cache, entry: Entry) -> Iterator[Entry]:
-    for other in cache.entries(VERSIONS):
-        if other.group == entry.group and other.name != entry.name:
-            yield other
+    """Return trees to link from, the most promising first."""
+    others = (other for other in other_trees(cache, entry, record) if other.ready.exists())
+    return [Source(cache, other) for other in islice(others, _MOST_SOURCES)]

@@ -189,13 +189,12 @@ def package_and_tool() -> list[Contender]:
         ),
         Contender(
             CLEARML,
-            lambda s: rival(f"clearml {_with_host(s.package)} {s.target}"),
+            lambda s: rival(f"clearml {_with_host(_named_zip(s))} {s.target}"),
             once=_clearml_home,
             before=lambda s: f"rm -rf {s.work}/clearml.cache",
             makes="files",
             rounds=1,
-            is_sampled=True,
-            needs=("module:clearml",),
+            needs=("s5cmd", "module:clearml"),
             is_small=False,
         ),
     ]
@@ -251,7 +250,10 @@ def _with_host(url: str) -> str:
 
 
 def _clearml_home(s: Setting) -> str:
-    """Write ClearML's configuration: no server, the S3 endpoint, a cache on the watched disk."""
+    """Write ClearML's configuration: no server, the S3 endpoint, a cache on the watched disk.
+
+    It unpacks what ends in `.zip`, so the package is copied to such a name.
+    """
     text = (
         'api { credentials { access_key: "", secret_key: "" } } '
         f'sdk {{ storage {{ cache {{ default_base_dir: "{s.work}/clearml.cache" }} }} '
@@ -259,4 +261,9 @@ def _clearml_home(s: Setting) -> str:
         'host: "$HOST", key: "$AWS_ACCESS_KEY_ID", secret: "$AWS_SECRET_ACCESS_KEY", '
         "multipart: true, secure: false } ] } } }"
     )
-    return f"HOST=${{BENCH_ENDPOINT#http://}}; cat > ~/clearml.conf <<EOF\n{text}\nEOF"
+    copy = s5cmd(f"cp {s.package} {_named_zip(s)}")
+    return f"{copy} && HOST=${{BENCH_ENDPOINT#http://}}; cat > ~/clearml.conf <<EOF\n{text}\nEOF"
+
+
+def _named_zip(s: Setting) -> str:
+    return f"{s.store}/clearml/package.zip"

@@ -145,6 +145,16 @@ def test_packages_alone(store: Store, out: Path) -> None:
     assert len({row["datum"] for row in rows}) == 3
 
 
+@pytest.mark.parametrize("packaging", [None, False])
+def test_packages_alone_without_packages_is_told(
+    store: Store, out: Path, packaging: bool | None
+) -> None:
+    policy = Policy(packaging=packaging, individual_files=False)
+    plan = plan_directory(out, store=store, to=[declare("v1")], policy=policy)
+    [told] = plan.warnings
+    assert "its files are stored one by one" in told
+
+
 # -- immutability -----------------------------------------------------------------------------
 
 

@@ -70,7 +70,7 @@ class Decision:
     Attributes:
         is_packaged: Whether it is.
         reason: Why, in a few words.
-        is_refusal: Whether packages were asked for but are switched off.
+        is_refusal: Whether it was asked for otherwise; whoever publishes is told.
     """
 
     is_packaged: bool
@@ -210,12 +210,18 @@ def decide_packaging(policy: Policy, rows: pa.Table, *, asked: bool | None) -> D
     """Decide whether a version with these rows is packaged; `asked` is what its metadata says."""
     if policy.packaging == "auto":
         return _decide_by_files(rows)
-    if policy.packaging is not None:
-        return Decision(policy.packaging, "as told")
-    if policy.switch is False and asked:
+    if policy.packaging:
+        return Decision(is_packaged=True, reason="as told")
+    asked = asked and policy.packaging is None
+    if asked and policy.switch is False:
         reason = "VH_ENABLE_DATASET_VERSION_PACKAGING is off"
         return Decision(is_packaged=False, reason=reason, is_refusal=True)
-    return Decision(bool(asked), "the metadata asks for it" if asked else "nothing asks for it")
+    if asked:
+        return Decision(is_packaged=True, reason="the metadata asks for it")
+    if not policy.individual_files:
+        reason = "nothing asks for packages, so its files are stored one by one"
+        return Decision(is_packaged=False, reason=reason, is_refusal=True)
+    return _no("nothing asks for it")
 
 
 def _decide_by_files(rows: pa.Table) -> Decision:

@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<q")
 _DONE = b"="
+# The message that ends a child.
+_END = b""
 _RAISED = b"!"
 # How often a child looks whether its parent is there, should another process hold the pipe open.
 _LOOK_SECONDS = 1.0
 _END_SECONDS = 5.0
 _SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+# Until its path is the parent's, a child imports only what is built in: it begins with the folder
+# it is in, which may hold a module of any name.
 _CODE = (
-    "import sys, marshal; from importlib import import_module as load;"
+    "import sys, marshal;"
     "sys.path[:], server, module, memory, parent = marshal.loads(bytes.fromhex(sys.argv[1]));"
+    "from importlib import import_module as load;"
     "load(server).serve(load(module).answer, memory, parent)"
 )
 
@@ -72,10 +77,13 @@ class Child:
     def __init__(self, module: str, memory: Memory) -> None:
         import subprocess  # noqa: PLC0415  the child does without
 
-        paths = [*sys.path, _SOURCES]
+        # Programs put other things there too, which imports pass over.
+        paths = [str(path) for path in [*sys.path, _SOURCES] if isinstance(path, str)]  # pyright: ignore[reportUnnecessaryIsInstance]
         told = marshal.dumps((paths, __name__, module, memory.descriptor, os.getpid()))
+        # File names are to be the same bytes there as here, whatever the locale.
+        names = f"utf8={sys.flags.utf8_mode}"
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-S", "-c", _CODE, told.hex()],
+            [sys.executable, "-X", names, "-S", "-c", _CODE, told.hex()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -96,6 +104,8 @@ class Child:
     def tell(self, message: bytes) -> None:
         """Send a message; raises as `ask` does."""
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            raise EOFError
         _send(self._process.stdin, message)
 
     def hear(self) -> bytes:
@@ -106,12 +116,16 @@ class Child:
     def has_answered(self) -> bool:
         """Tell whether there is an answer, or none will come."""
         assert self._process.stdout is not None
-        return bool(select.select([self._process.stdout], [], [], 0)[0])
+        look = select.poll()  # `select` knows the first 1,024 descriptors of a process
+        look.register(self._process.stdout, select.POLLIN)
+        return bool(look.poll(0))
 
     def end(self) -> None:
         """End the process, after what it is at."""
         import subprocess  # noqa: PLC0415  the child does without
 
+        with suppress(EOFError, OSError):
+            self.tell(_END)  # another process may hold the pipe open: one that was forked since
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
@@ -149,8 +163,12 @@ def _descriptor(n_bytes: int) -> int:
         return -1
     try:
         descriptor = os.memfd_create("prefect-datasets")
-        os.ftruncate(descriptor, max(n_bytes, 1))
     except OSError:
+        return -1
+    try:
+        os.ftruncate(descriptor, max(n_bytes, 1))
+    except OSError:  # more than a file may have here
+        os.close(descriptor)
         return -1
     return descriptor
 
@@ -186,7 +204,9 @@ def serve(answer: Callable[[bytes, memoryview], bytes], memory: int, parent: int
     with open(0, "rb", closefd=False) as asked, open(1, "wb", closefd=False) as answers:
         while _wait_for(asked, parent):
             try:
-                _send(answers, answer(_receive(asked), whole))
+                if (message := _receive(asked)) == _END:
+                    break
+                _send(answers, answer(message, whole))
             except (EOFError, BrokenPipeError):
                 break
     os._exit(0)  # nothing is left to be done, and the mapping is large

@@ -5,6 +5,7 @@ from typing import cast
 from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from prefect_datasets.blocks.dataset_store import DatasetStore
@@ -56,9 +57,9 @@ def load_block(name: str) -> DatasetStore | None:
     try:
         # `_sync`: plain `load` gives a coroutine inside an async flow.
         return cast("DatasetStore", DatasetStore.load(name, _sync=True))  # type: ignore[call-arg]
-    except ValueError:
-        return None
     except Exception as error:
+        if isinstance(error.__cause__, ObjectNotFound):
+            return None
         raise StoreError(
             f"The Prefect API could not be asked for the block ({type(error).__name__}: {error})",
             subject=f"dataset-store/{name}",

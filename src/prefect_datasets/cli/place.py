@@ -68,7 +68,7 @@ def choose(chosen: argparse.Namespace) -> Place:
     Raises:
         InvalidInputError: `--store` is empty.
         NotFoundError: No block has been saved under the name.
-        StoreError: The Prefect API can't be asked.
+        StoreError: The Prefect API, or its database, can't be asked.
     """
     named: str | None = chosen.store
     cache_dir = Path(chosen.cache_dir) if getattr(chosen, "cache_dir", None) else None
@@ -105,7 +105,7 @@ def _default_block() -> dict[str, Any] | None:
 
 def _saved_block(name: str) -> dict[str, Any]:
     api = configured_api()
-    block = api.saved_store(name) if api else _from_throw_away_server(name)
+    block = api.saved_store(name) if api else _from_database(name)
     if block is None:
         raise NotFoundError(
             "No saved block DatasetStore has the name",
@@ -115,10 +115,8 @@ def _saved_block(name: str) -> dict[str, Any]:
     return block
 
 
-def _from_throw_away_server(name: str) -> dict[str, Any] | None:
+def _from_database(name: str) -> dict[str, Any] | None:
     """Without an API, saved blocks lie in a database that only Prefect itself can read."""
-    from prefect_datasets.blocks.choice import load_block  # noqa: PLC0415  seconds, but asked for
+    from prefect_datasets.cli.prefect_database import saved_store  # noqa: PLC0415  seconds
 
-    if (block := load_block(name)) is None:
-        return None
-    return {**block.model_dump(), "secrets": block.secrets.get_secret_value()}
+    return saved_store(name)

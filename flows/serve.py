@@ -1,12 +1,14 @@
 """Serve all shipped flows from one process: what `prefect-datasets serve` does."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from prefect import Flow
-from prefect.deployments.runner import RunnerDeployment
+from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runner import Runner
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
@@ -14,6 +16,7 @@ from prefect.types.entrypoint import EntrypointType
 from prefect_datasets import flows
 from prefect_datasets.blocks.choice import block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
+from prefect_datasets.core.errors import StoreError
 
 # The order of the list that people see.
 SHIPPED = (
@@ -56,9 +59,14 @@ def shipped_flows() -> list[Flow[..., Any]]:
 
 
 def saved(store: DatasetStore) -> DatasetStore:
-    """Return the store as a saved block; one that is not saved yet becomes the block `served`."""
+    """Return the store as a saved block; one that is not saved yet becomes the block `served`.
+
+    Raises:
+        StoreError: The Prefect API did not take it.
+    """
     if not block_name(store):
-        store.save(SERVED_BLOCK, overwrite=True)
+        with _told_of_refusal("block", f"dataset-store/{SERVED_BLOCK}"):
+            store.save(SERVED_BLOCK, overwrite=True)
     return store
 
 
@@ -90,7 +98,8 @@ def serve(
         limit: Most runs at once; None for what Prefect's settings say.
 
     Raises:
-        DatasetError: The store can't be used from here.
+        DatasetError: The store can't be used from here, or the Prefect API did not take the block
+            or a deployment.
     """
     store.check()
     # A server that does not have this package installed learns of the block here.
@@ -102,7 +111,36 @@ def serve(
 
 
 def _add(runner: Runner, deployment: RunnerDeployment) -> Served:
-    id_ = runner.add_deployment(deployment)
+    name = f"{deployment.flow_name}/{deployment.name}"
+    with _told_of_refusal("deployment", name):
+        id_ = runner.add_deployment(deployment)
     ui = get_current_settings().ui_url
     url = f"{ui.rstrip('/')}/deployments/deployment/{id_}" if ui else ""
-    return Served(f"{deployment.flow_name}/{deployment.name}", str(id_), url)
+    return Served(name, str(id_), url)
+
+
+@contextmanager
+def _told_of_refusal(what: str, name: str) -> Generator[None]:
+    """Say what the Prefect API did not take, and why; its client raises errors of many kinds."""
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(
+            f"The Prefect API did not take the {what} ({_reason(error)})",
+            subject=name,
+            hint="Check that the server is no older than Prefect here and that PREFECT_API_URL, "
+            "its key and its permissions are right.",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what the server said, without the request, which it and the client repeat."""
+    refused = error.__cause__ if isinstance(error, DeploymentApplyError) else error
+    if not isinstance(refused, PrefectHTTPStatusError):
+        return f"{type(error).__name__}: {error}"
+    reply = refused.response
+    with suppress(ValueError, AttributeError, KeyError, TypeError):  # said by another than Prefect
+        said: dict[str, Any] = reply.json()
+        faults = "; ".join(fault["msg"] for fault in said.get("exception_detail", ()))
+        return faults or str(said["detail"])
+    return f"{reply.status_code} {reply.reason_phrase}"

@@ -76,6 +76,17 @@ def test_a_closed_output_is_no_failure(store: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_what_the_caller_closed_is_done_without(
+    run: Run, pets: Path, store: str, tmp_path: Path, closed: str
+) -> None:
+    run("publish", pets, "--to", V1, "--store", store)
+    program = f'exec prefect-datasets resolve {V1} --store "$0" --cache-dir "$1" {closed}'
+    command = ["sh", "-c", program, store, str(tmp_path / "cache")]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert [*(tmp_path / "cache").glob("versions/*/*/ready")]
+
+
 FAILURES = {
     "no such folder": (["publish", "nowhere", "--to", V1], "nowhere"),
     "a file for a folder": (["publish", "pets/größe.txt", "--to", V1], "pets/größe.txt"),

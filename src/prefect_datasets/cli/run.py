@@ -26,6 +26,7 @@ WRONG_USAGE = 2
 # Commands that run what others wrote. In all others nobody multiplies matrices: the threads that
 # numpy starts for it, one for each processor, would only spin, as long as a tenth of a second each.
 _THEIR_OWN = ("run", "demo")
+_LAST_STREAM = 2
 
 
 def run(given: Sequence[str]) -> int:
@@ -55,9 +56,20 @@ def run_alone(given: Sequence[str]) -> int:
     """Run the command line `given` in a process that does nothing else, and end the process."""
     if given and given[0] not in _THEIR_OWN:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _stand_in_for_streams()
     code = run(given)
     _end_process(code)
     return code
+
+
+def _stand_in_for_streams() -> None:
+    """Lead nowhere what the caller closed: else a file of a dataset gets the number of a stream."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003  (its only form)
+    os.close(descriptor)
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  (no pathlib; for good)
 
 
 def _end_process(code: int) -> None:

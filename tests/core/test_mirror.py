@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import shutil
 import signal
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.cache.cache import Cache, Entry, Selection
+from prefect_datasets.core.processes import read_answer
+from prefect_datasets.core.resolve import writer
 from prefect_datasets.core.resolve import writers as writing
 from prefect_datasets.core.resolve.mirror import Mirror, tree_before
 from prefect_datasets.core.resolve.resolve import Tree, resolve_version
+from prefect_datasets.core.resolve.writer import name_checksum
 from prefect_datasets.core.resolve.writers import Writers
 from prefect_datasets.core.store import open_store
 from prefect_datasets.core.versions import catalog
@@ -36,6 +41,8 @@ V2 = {
     "e/f/g": V1["b/c/2"],
 }
 
+NAMES_OF_V1 = (len(V1), name_checksum(path.encode() for path in V1))
+
 
 @pytest.fixture(autouse=True)
 def processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +57,8 @@ def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     taken: list[Path | None] = []
     take, give_up = Mirror.take, Mirror.give_up
 
-    def taking(self: Mirror) -> bool:
-        is_whole = take(self)
+    def taking(self: Mirror, n_files: int, checksum: int) -> bool:
+        is_whole = take(self, n_files, checksum)
         taken.append(self.tree if is_whole else None)
         return is_whole
 
@@ -178,12 +185,59 @@ def source(tmp_path: Path) -> Entry:
     return cache.version(uri("v1"), get(tmp_path, "v1").digest, Selection())
 
 
+@pytest.mark.parametrize("name", ["a/1", "a/2"], ids=["changed", "the same"])
+def test_a_file_that_somebody_renamed_is_fetched(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2, "v1")
+    old = get(tmp_path, "v1").path
+    (old / "a").chmod(0o755)
+    (old / name).rename(old / "a" / "another")
+    assert files_of(get(tmp_path, "v2").path) == V2
+
+
+def test_what_lies_behind_a_link_to_a_folder_is_fetched(tmp_path: Path) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2, "v1")
+    old = get(tmp_path, "v1").path
+    for folder in (old, old / "a"):
+        folder.chmod(0o755)
+    (old / "a").rename(tmp_path / "a")
+    (old / "a").symlink_to(tmp_path / "a")
+    tree = get(tmp_path, "v2").path
+    assert not (tree / "a").is_symlink()
+    assert files_of(tree) == V2
+
+
+def test_a_tree_whose_tables_are_lost_is_no_source(tmp_path: Path) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2, "v1")
+    old = get(tmp_path, "v1").path
+    for table in (old.parent / "parts").iterdir():
+        table.unlink()
+    assert files_of(get(tmp_path, "v2").path) == V2
+
+
+def test_folders_of_an_order_that_failed_are_not_told(tmp_path: Path, target: Path) -> None:
+    """They are taken back; what is told is locked in the end."""
+    source = write_files(tmp_path / "source", {f"{folder}/x": b"" for folder in "abcdefgh"})
+    order = partial(writer.answer, memory=memoryview(b""))
+    for folder in "abcdefgh":
+        (target / folder).write_text("in the way")
+        tree = marshal.dumps((str(target), writer.TREE, (str(source), 0, 1)))
+        with pytest.raises(OSError, match=folder):
+            read_answer(order(tree))
+        shutil.rmtree(target)
+        target.mkdir()
+    link = marshal.dumps((str(target), writer.LINK, (str(source), ["a/x"], ["new/x"])))
+    assert read_answer(order(link)) == ([], ["new"])
+
+
 def test_killed_processes_leave_nothing(tmp_path: Path, source: Entry, target: Path) -> None:
     cache = Cache(tmp_path / "cache")
     with Writers(target, MANY) as writers, Mirror(cache, source, target, writers=writers) as mirror:
         for pid in children():
             os.kill(pid, signal.SIGKILL)
-        is_whole = mirror.take()
+        is_whole = mirror.take(*NAMES_OF_V1)
         assert (is_whole, files_of(target)) in [(False, {}), (True, V1)]
 
 
@@ -192,7 +246,7 @@ def test_what_can_not_be_linked_leaves_nothing(tmp_path: Path, source: Entry, ta
     (target / "d").write_text("in the way")
     cache = Cache(tmp_path / "cache")
     with Writers(target, MANY) as writers, Mirror(cache, source, target, writers=writers) as mirror:
-        assert not mirror.take()
+        assert not mirror.take(*NAMES_OF_V1)
         assert files_of(target) == {}
         assert writers.made == set()
 

@@ -136,8 +136,10 @@ def test_a_killed_process_is_done_without(
     for pid in children():
         os.kill(pid, signal.SIGKILL)
     (root / "a").write_bytes(b"fir")
+    (root / "b").mkdir()
     assert writers.write(contents, buffer, hands) == []
     assert tree(root) == FILES
+    assert writers.made == {"b", "b/d"}
     other = tmp_path / "other"
     other.mkdir()
     (other / "1").write_text("one")

@@ -185,10 +185,10 @@ class _Making:
         tree = self._mirror.tree
         source = next((it for it in self._plans.sources if it.files == tree and it.is_loaded), None)
         kept = keep(plans, source) if source else None
-        if kept is None or len(kept.stale) > kept.n_files:
+        if source is None or kept is None or len(kept.stale) > kept.n_files:
             self._mirror.give_up()
             return plans
-        if not self._mirror.take():
+        if not self._mirror.take(source.n_rows, source.name_checksum()):
             return plans
         remove(self._attempt.files, kept.stale, self._writers.made)
         self._n_linked_files += kept.n_files

@@ -50,7 +50,7 @@ def link_files(
             if new_parent != new_folder:
                 to_folder = target.get(new_parent)
                 new_folder = new_parent
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # of the target's: who writes it tells
             missing.append(number)
             continue
         try:

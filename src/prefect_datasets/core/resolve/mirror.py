@@ -52,7 +52,7 @@ class Mirror:
         self._turns = itertools.count()
         self._threads: list[threading.Thread] = []
         self._lease: Path | None = None
-        self._n_files = 0
+        self._linked = (0, 0)
         self._is_whole = True
         self._lock = threading.Lock()
 
@@ -79,15 +79,20 @@ class Mirror:
         """The tree that is being linked; None where nothing is."""
         return None if self._source is None else self._source.files
 
-    def take(self) -> bool:
-        """Wait until all of it is linked; where it can't be, leave nothing and return False."""
+    def take(self, n_files: int, checksum: int) -> bool:
+        """Wait until all of it is linked; where it can't be, leave nothing and return False.
+
+        Args:
+            n_files: How many files there are by its tables.
+            checksum: Sum of their `name_checksum`s: somebody may have renamed one.
+        """
         if self._source is None:
             return False
         self._start(self._writers.n_processes - len(self._threads))
         for thread in self._threads:
             thread.join()
         ready = self._source.read_ready() if self._lease else None
-        if self._is_whole and ready is not None and ready.n_files == self._n_files:
+        if self._is_whole and ready is not None and self._linked == (n_files, checksum):
             return True
         self._clear()
         return False
@@ -109,12 +114,12 @@ class Mirror:
         assert self._source is not None
         while self._is_whole and (turn := next(self._turns)) < _N_TURNS:
             try:
-                n_files = self._writers.link_tree(self._source.files, turn, _N_TURNS)
+                n_files, checksum = self._writers.link_tree(self._source.files, turn, _N_TURNS)
             except (DatasetError, OSError):  # no links here, no room, gone: the general way knows
                 self._is_whole = False
                 return
             with self._lock:
-                self._n_files += n_files
+                self._linked = (self._linked[0] + n_files, self._linked[1] + checksum)
 
     def _clear(self) -> None:
         for name in os.listdir(self._target):  # noqa: PTH208  (names are enough)

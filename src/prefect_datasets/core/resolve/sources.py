@@ -14,6 +14,7 @@ from prefect_datasets.core.cache.cache import Cache, Entry
 from prefect_datasets.core.columns import Int64s, digest_matrix, numbers, one_array, take
 from prefect_datasets.core.resolve.others import other_trees
 from prefect_datasets.core.resolve.plan import DigestIndex
+from prefect_datasets.core.resolve.writer import name_checksum
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,6 +78,10 @@ class Source:
     def paths(self, rows: Int64s) -> pa.Array:
         """Return the paths of rows."""
         return take(self._paths, rows)
+
+    def name_checksum(self) -> int:
+        """Return the sum of all paths' `name_checksum`s."""
+        return name_checksum(self._paths.cast(pa.binary()).to_pylist())
 
     def _load(self) -> DigestIndex:
         is_there = self._lease is not None and self._entry.read_ready() is not None

@@ -2,13 +2,16 @@
 
 A message is `(root, what, fields)` as marshal writes it. The answer is `(numbers, made)`, or the
 error (`core.processes`): which of the files are damaged, or have no source any more, and which
-folders were made. For `TREE` the one number is that of the files that were linked.
+folders were made. For `TREE` the numbers are those of the files that were linked: how many, and
+the sum of their `name_checksum`s.
 """
 
 from __future__ import annotations
 
 import marshal
 import os
+from itertools import repeat
+from zlib import crc32
 
 from prefect_datasets.core.cache.folders import Folders
 from prefect_datasets.core.errors import DatasetError
@@ -18,7 +21,7 @@ from prefect_datasets.core.resolve.write_files import Contents, write_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 WRITE = "write"
@@ -36,16 +39,15 @@ _LINKS_OF_A_LEAF = 2  # its name, and `.`; each folder in it would add its `..`
 def answer(message: bytes, memory: memoryview) -> bytes:
     """Do what a message says, with files that lie in the shared memory."""
     root, what, fields = marshal.loads(message)  # noqa: S302  from the parent
+    _MADE.clear()  # of an order that failed: what it made is taken back
     try:
         if what == WRITE:
             numbers = _write(root, memory, *fields)
         else:
-            numbers = _link(root, *fields) if what == LINK else [_link_tree(root, *fields)]
+            numbers = _link(root, *fields) if what == LINK else _link_tree(root, *fields)
     except (DatasetError, OSError) as error:
         return raised(error)
-    made = sorted(_MADE)
-    _MADE.clear()
-    return done((numbers, made))
+    return done((numbers, sorted(_MADE)))
 
 
 def _write(root: str, memory: memoryview, first: int, end: int, *columns: Any) -> list[int]:
@@ -58,11 +60,16 @@ def _link(root: str, source: str, old: list[str], new: list[str]) -> list[int]:
     return link_files(zip(old, new, strict=True), _SOURCES[source], _target(root), root)
 
 
-def _link_tree(root: str, source: str, turn: int, n_turns: int) -> int:
+def name_checksum(paths: Iterable[bytes], begin: int = 0) -> int:
+    """Return a checksum of names in any order; `begin` is that of what stands before each."""
+    return sum(map(crc32, paths, repeat(begin)))
+
+
+def _link_tree(root: str, source: str, turn: int, n_turns: int) -> tuple[int, int]:
     """Link the files of some folders of another tree; raise where one can't be linked."""
     if source not in _FOLDERS:
         _FOLDERS[source] = list(_folders(source))
-    n_files, link = 0, os.link
+    n_files, checksum, link = 0, 0, os.link
     # None of its folders stays open: some of them are removed when this is done.
     with Folders(source) as old, Folders(root, make=True, made=_MADE) as new:
         for folder, is_leaf in _FOLDERS[source][turn::n_turns]:
@@ -72,7 +79,9 @@ def _link_tree(root: str, source: str, turn: int, n_turns: int) -> int:
             for name in names:
                 link(name, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
             n_files += len(names)
-    return n_files
+            begin = crc32(f"{folder}/".encode()) if folder else 0
+            checksum += name_checksum(map(str.encode, names), begin)
+    return n_files, checksum
 
 
 def _folders(root: str, folder: str = "") -> Iterator[tuple[str, bool]]:

@@ -117,11 +117,11 @@ class Writers:
         finally:
             self._free.put(child)
 
-    def link_tree(self, source: Path, turn: int, n_turns: int) -> int:
+    def link_tree(self, source: Path, turn: int, n_turns: int) -> list[int]:
         """Let a process link what of another tree is in every `n_turns`th folder.
 
         Returns:
-            How many files it has linked.
+            How many files it has linked, and the sum of their `name_checksum`s.
 
         Raises:
             DatasetError: A file could not be linked, or the process is gone.
@@ -137,7 +137,7 @@ class Writers:
                 child.end()
                 child = None
                 raise ProcessLookupError from error
-            return self._read(answer)[0]
+            return self._read(answer)
         finally:
             self._free.put(child)
 
@@ -167,6 +167,9 @@ class Writers:
             folder, _, name = path.rpartition("/")
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=hands.target.get(folder))
+            while folder:  # which it may have made
+                self.made.add(folder)
+                folder = folder.rpartition("/")[0]
 
     def _place(self, buffer: memoryview) -> int | None:
         """Return where in the shared memory a buffer begins; None for another one."""

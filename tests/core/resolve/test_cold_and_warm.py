@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.cache.cache import Cache
-from prefect_datasets.core.errors import (
-    NotFoundError,
-)
+from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.publish.publish import Policy, package_version
 from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.resolve import resolve_version

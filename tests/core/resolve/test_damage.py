@@ -9,11 +9,7 @@ import pytest
 
 from prefect_datasets.core.cache import check
 from prefect_datasets.core.cache.cache import Cache, Selection
-from prefect_datasets.core.errors import (
-    IntegrityError,
-    NotFoundError,
-    StoreError,
-)
+from prefect_datasets.core.errors import IntegrityError, NotFoundError, StoreError
 from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.publish.publish import Policy
 from prefect_datasets.core.resolve.resolve import resolve_version

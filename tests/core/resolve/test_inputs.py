@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.cache.cache import Cache, Selection
-from prefect_datasets.core.errors import (
-    IntegrityError,
-    InvalidInputError,
-    NotFoundError,
-)
+from prefect_datasets.core.errors import IntegrityError, InvalidInputError, NotFoundError
 from prefect_datasets.core.publish.publish import Policy
 from tests.core.published import write_files
 from tests.core.resolve.small_versions import FILES, get, put, take

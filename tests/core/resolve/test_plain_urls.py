@@ -11,11 +11,7 @@ from typing import Any
 import pytest
 
 from prefect_datasets.core.cache.cache import Cache
-from prefect_datasets.core.errors import (
-    InvalidInputError,
-    NotFoundError,
-    StoreError,
-)
+from prefect_datasets.core.errors import InvalidInputError, NotFoundError, StoreError
 from tests.core.published import write_files
 from tests.core.resolve.small_versions import take
 from tests.core.trees import CountingStore, files_of

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefect_datasets.core.cache.cache import Cache
-from prefect_datasets.core.errors import (
-    NoSpaceError,
-)
+from prefect_datasets.core.errors import NoSpaceError
 from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve import extract
 from tests.core.resolve.small_versions import get, put

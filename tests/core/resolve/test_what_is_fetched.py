@@ -10,9 +10,7 @@ import pytest
 
 from prefect_datasets.core.cache.cache import Cache, Selection
 from prefect_datasets.core.cache.prune import clear, plan_clear, survey
-from prefect_datasets.core.errors import (
-    NotFoundError,
-)
+from prefect_datasets.core.errors import NotFoundError
 from prefect_datasets.core.publish.publish import Policy
 from prefect_datasets.core.reads import CostModel
 from tests.core.resolve.small_versions import FILES, get, put

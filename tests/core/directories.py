@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+V1, V2 = "dataset://images/v1", "dataset://images/v2"
+KEY = "valohai.dataset-versions"
+
 
 def touch(root: Path, *paths: str) -> None:
     """Write files whose content nobody looks at."""
@@ -30,7 +33,7 @@ def write_lines(root: Path, lines: Iterable[object]) -> None:
 
 def line(file: str, *versions: str | Mapping[str, Any], **others: Any) -> dict[str, Any]:
     """Return a line that puts a file into versions; `others` are more keys of its metadata."""
-    said: dict[str, Any] = {"valohai.dataset-versions": list(versions)} if versions else {}
+    said: dict[str, Any] = {KEY: list(versions)} if versions else {}
     return {"file": file, "metadata": {**said, **others}}
 
 

@@ -24,7 +24,7 @@ from prefect_datasets.core.cache.prune import condemn, plan_prune, prune, survey
 from prefect_datasets.core.cache.trash import discard
 from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.core.reads import CostModel
-from prefect_datasets.core.resolve.extract import N_THREADS
+from prefect_datasets.core.resolve.extract import n_threads
 from prefect_datasets.core.resolve.resolve import resolve_version
 from prefect_datasets.core.resolve.write_files import Contents
 from prefect_datasets.core.resolve.write_files import write_files as write_into
@@ -156,7 +156,7 @@ def test_a_resolve_goes_on_where_a_killed_one_was(
     tree = resolve_version(uri("v1"), store=store, cache=cache, cost=CostModel(request_bytes=4096))
     assert files_of(tree.path) == files
     # What was under way at the kill is read again: a request of each thread.
-    assert store.n_bytes_read() - before <= n_bytes - before + N_THREADS * 4096
+    assert store.n_bytes_read() - before <= n_bytes - before + n_threads(store) * 4096
 
 
 def iter_places(cache: Cache) -> Iterator[Entry]:

@@ -16,6 +16,7 @@ from prefect_datasets.core.cache.cache import Ready, Selection
 from prefect_datasets.core.cache.folders import Folders, lock_folders
 from prefect_datasets.core.columns import Int64s, pick
 from prefect_datasets.core.errors import NotFoundError
+from prefect_datasets.core.processes import n_processors
 from prefect_datasets.core.reads import LOCAL, CostModel, Fetch, Large, Read
 from prefect_datasets.core.resolve.crew import Task, work_through
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
@@ -32,11 +33,23 @@ if TYPE_CHECKING:
     from prefect_datasets.core.resolve.ahead import Begun
     from prefect_datasets.core.store import Store
 
-# Each thread reads and extracts by turns: more than the processors, so that some wait for the
-# network while others write, and not many more, because those that write contend for them.
-N_THREADS = min(max(4, 2 * (os.cpu_count() or 1)), 8)
+# The kinds of stores that are this machine.
+_LOCAL_KINDS = ("file", "memory")
+# Each has a buffer of a request; with these and the head of the package, shared memory is full.
+_MOST_THREADS = 24
 
 _LINKS_PER_TASK = 2048
+
+
+def n_threads(store: Store) -> int:
+    """Return how many threads read and extract by turns.
+
+    Those that read from this machine contend for its processors. Object stores give one connection
+    some 90 MB/s, and one processor takes several times that.
+    """
+    if store.kind in _LOCAL_KINDS:
+        return min(max(4, 2 * n_processors()), 8)
+    return min(max(8, 4 * n_processors()), _MOST_THREADS)
 
 
 def build_version(
@@ -65,7 +78,7 @@ def build_version(
         NoSpaceError: The disk has no room; what was fetched is kept.
         StoreError: The store failed; likewise.
     """
-    cost = cost or (LOCAL if store.kind in ("file", "memory") else CostModel())
+    cost = cost or (LOCAL if store.kind in _LOCAL_KINDS else CostModel())
     plans = PartPlans(record, selection, attempt, store=store, cost=cost, first=begun.first)
     fetcher = Fetcher(
         store, attempt, writers=begun.writers, cost=cost, progress=progress, head=begun.head
@@ -148,7 +161,7 @@ class _Making:
             made=self._writers.made,
             lend=self._writers.lend,
         )
-        work_through(self._tasks(), n_threads=N_THREADS, tool=tool)
+        work_through(self._tasks(), n_threads=n_threads(self._fetcher.store), tool=tool)
         self._check_selection()
         lock_folders(self._attempt.files, self._writers.made)
         return Ready(

@@ -22,7 +22,7 @@ from prefect_datasets.core.cache.folders import lock_folders
 from prefect_datasets.core.columns import Int64s, strings
 from prefect_datasets.core.reads import CostModel
 from prefect_datasets.core.resolve.crew import Task, work_through
-from prefect_datasets.core.resolve.extract import N_THREADS, fetch_tasks
+from prefect_datasets.core.resolve.extract import fetch_tasks, n_threads
 from prefect_datasets.core.resolve.fetch import Fetcher, Members
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.link import link_files
@@ -135,7 +135,9 @@ def _fetch(attempt: Attempt, listing: Listing, rows: Int64s, progress: Progress)
             listing.store, attempt, writers=writers, cost=CostModel(), progress=progress
         )
         tool = partial(Hands, attempt.files, listing.store)
-        work_through(_tasks(fetcher, listing.items, rows), n_threads=N_THREADS, tool=tool)
+        work_through(
+            _tasks(fetcher, listing.items, rows), n_threads=n_threads(listing.store), tool=tool
+        )
     return fetcher.n_fetched_bytes
 
 

@@ -24,7 +24,7 @@ from prefect_datasets.core.versions.verify import verify
 from tests.core.published import Told, contents, declare, uri
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
-from tests.stores.contract import spread
+from tests.stores.contents import spread
 from tests.stores.test_stores import PlainFileSystem
 
 # As people call their objects; the store's own rules for keys do not hold for these.

@@ -26,7 +26,7 @@ from prefect_datasets.core.versions.verify import verify
 from tests.core.published import contents, declare, uri
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
-from tests.stores.contract import spread
+from tests.stores.contents import spread
 
 ALWAYS = 10_000
 FILES = {f"many/{number:03}.bin": spread(2000, number) for number in range(30)}

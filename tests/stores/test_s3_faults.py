@@ -14,7 +14,7 @@ from prefect_datasets.core.versions import catalog
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
 from tests.servers.s3 import s3_client
-from tests.stores.contract import keys, spread
+from tests.stores.contents import keys, spread
 
 ALWAYS = 10_000
 PIECE = 5 << 20  # the least that S3 takes

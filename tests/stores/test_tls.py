@@ -15,7 +15,7 @@ from prefect_datasets.core.store import Range, Store, open_store
 from prefect_datasets.core.store.s3 import S3Store
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.process import Served
-from tests.stores.contract import keys, spread
+from tests.stores.contents import keys, spread
 
 CLIENTS = pytest.mark.parametrize("fast", [True, False], ids=["obstore", "s3fs"])
 

@@ -21,7 +21,7 @@ from prefect_datasets.core.versions.garbage import GRACE_SECONDS, collect, plan_
 from prefect_datasets.core.versions.verify import verify
 from tests.core.published import publish, uri, write_files
 from tests.servers.process import Served
-from tests.stores.contract import ODD_PATHS
+from tests.stores.contents import ODD_PATHS
 
 ODD = {path: path.encode() for path in ODD_PATHS if not any(ord(c) < 32 for c in path)}
 FILES = {

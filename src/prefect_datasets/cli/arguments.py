@@ -1,4 +1,4 @@
-"""What can be written on the command line; values are parsed here, once."""
+"""What can be written on the command line."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ import os
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from prefect_datasets.core.errors import DatasetError
-from prefect_datasets.core.uri import (
-    DatasetUri,
-    check_alias_name,
-    check_dataset_name,
-    check_new_version_name,
-)
+from prefect_datasets.cli import values
 
 _PROGRAM = "prefect-datasets"
 _COLUMNS = 80  # where there is no terminal
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class _Help(argparse.HelpFormatter):
@@ -108,7 +101,7 @@ def _add_making(commands: _Commands[_Arguments]) -> None:
     package = _command(
         commands, "package", "make:package", "make packages for a version that has none"
     )
-    package.add_argument("uri", type=_uri, metavar="URI")
+    package.add_argument("uri", type=values.uri, metavar="URI")
 
 
 def _add_publish(commands: _Commands[_Arguments]) -> None:
@@ -120,7 +113,7 @@ def _add_publish(commands: _Commands[_Arguments]) -> None:
     )
     publish.add_argument(
         "--to",
-        type=_new_uri,
+        type=values.new_uri,
         metavar="URI",
         help="the version to make, of all files (default: what the metadata in DIR declares)",
     )
@@ -144,7 +137,11 @@ def _add_publish(commands: _Commands[_Arguments]) -> None:
         "(default: what the store says, else on)",
     )
     publish.add_argument(
-        "--from", dest="base", type=_uri, metavar="URI", help="take over the files of this version"
+        "--from",
+        dest="base",
+        type=values.uri,
+        metavar="URI",
+        help="take over the files of this version",
     )
     publish.add_argument(
         "--exclude",
@@ -157,7 +154,7 @@ def _add_publish(commands: _Commands[_Arguments]) -> None:
         "--alias",
         action="append",
         default=[],
-        type=_alias,
+        type=values.alias,
         metavar="NAME",
         help="alias to point at the new version (repeatable)",
     )
@@ -180,7 +177,7 @@ def _add_serving(commands: _Commands[_Arguments]) -> None:
     )
     serve.add_argument(
         "--limit",
-        type=_positive,
+        type=values.positive,
         metavar="N",
         help="most runs at once (default: PREFECT_RUNNER_PROCESS_LIMIT, else 5)",
     )
@@ -188,15 +185,15 @@ def _add_serving(commands: _Commands[_Arguments]) -> None:
 
 def _add_reading(commands: _Commands[_Arguments]) -> None:
     listing = _command(commands, "list", "read:list_", "list datasets, or the versions of one")
-    listing.add_argument("dataset", nargs="?", type=_dataset, metavar="DATASET")
+    listing.add_argument("dataset", nargs="?", type=values.dataset, metavar="DATASET")
     show = _command(commands, "show", "read:show_version", "show what a version is made of")
-    show.add_argument("uri", type=_uri, metavar="URI")
+    show.add_argument("uri", type=values.uri, metavar="URI")
     files = _command(commands, "files", "read:files", "list the files of a version")
-    files.add_argument("uri", type=_uri, metavar="URI")
+    files.add_argument("uri", type=values.uri, metavar="URI")
     _add_include(files)
     diff = _command(commands, "diff", "read:diff", "show what changed from one version to another")
-    diff.add_argument("old", type=_uri, metavar="URI")
-    diff.add_argument("new", type=_uri, metavar="URI")
+    diff.add_argument("old", type=values.uri, metavar="URI")
+    diff.add_argument("new", type=values.uri, metavar="URI")
 
 
 def _add_resolving(commands: _Commands[_Arguments]) -> None:
@@ -204,14 +201,20 @@ def _add_resolving(commands: _Commands[_Arguments]) -> None:
         commands, "resolve", "resolve:resolve", "make a version's files available on this machine"
     )
     resolve.add_argument(
-        "uri", type=_input, metavar="URI", help="dataset://NAME/VERSION, datum://ID or a plain URL"
+        "uri",
+        type=values.resolvable,
+        metavar="URI",
+        help="dataset://NAME/VERSION, datum://ID or a plain URL",
     )
     resolve.add_argument(
         "--to", metavar="DIR", help="folder to make (default: print the path in the cache)"
     )
     _add_include(resolve)
     resolve.add_argument(
-        "--shard", type=_shard, metavar="K/N", help="only one of N equal shares: 0/N to (N-1)/N"
+        "--shard",
+        type=values.shard,
+        metavar="K/N",
+        help="only one of N equal shares: 0/N to (N-1)/N",
     )
     resolve.add_argument(
         "--link",
@@ -231,7 +234,7 @@ def _add_resolving(commands: _Commands[_Arguments]) -> None:
 
 def _add_maintaining(commands: _Commands[_Arguments]) -> None:
     verify = _command(commands, "verify", "maintain:verify", "check a version against its digests")
-    verify.add_argument("uri", type=_uri, metavar="URI")
+    verify.add_argument("uri", type=values.uri, metavar="URI")
     depth = verify.add_mutually_exclusive_group()
     depth.add_argument(
         "--quick",
@@ -243,17 +246,17 @@ def _add_maintaining(commands: _Commands[_Arguments]) -> None:
         "--repair", action="store_true", help="write a damaged copy anew from the good one"
     )
     alias = _command(commands, "alias", "maintain:alias", "point an alias at a version")
-    alias.add_argument("uri", type=_uri, metavar="URI")
-    alias.add_argument("alias", type=_alias, metavar="NAME")
+    alias.add_argument("uri", type=values.uri, metavar="URI")
+    alias.add_argument("alias", type=values.alias, metavar="NAME")
     delete = _command(commands, "delete", "maintain:delete", "delete a version")
-    delete.add_argument("uri", type=_uri, metavar="URI")
+    delete.add_argument("uri", type=values.uri, metavar="URI")
     _add_yes(delete)
     garbage = _command(
         commands, "gc", "maintain:collect_garbage", "free what no version uses any more"
     )
     garbage.add_argument(
         "--outputs-older-than",
-        type=_n_days,
+        type=values.n_days,
         metavar="DAYS",
         help="also free outputs that are in no version, such as those of failed steps, and that no "
         "datum alias names (default: they stay)",
@@ -274,7 +277,7 @@ def _add_cache(commands: _Commands[_Arguments]) -> None:
     prune = _command(actions, "prune", "cache:prune", "free what is not in use, least used first")
     prune.add_argument(
         "--max-bytes",
-        type=_n_bytes,
+        type=values.n_bytes,
         metavar="SIZE",
         help="keep up to this much, such as 50G (default: the store's cache budget, else nothing)",
     )
@@ -329,72 +332,3 @@ _GROUP_OF = {
     "gc": _add_maintaining,
     "cache": _add_cache,
 }
-
-# -- values -----------------------------------------------------------------------------------
-
-
-def _uri(text: str) -> DatasetUri:
-    try:
-        return DatasetUri.parse(text)
-    except DatasetError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _new_uri(text: str) -> DatasetUri:
-    uri = _uri(text)
-    try:
-        check_new_version_name(uri)
-    except DatasetError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return uri
-
-
-def _dataset(text: str) -> str:
-    name = text.removeprefix("dataset://")
-    try:
-        check_dataset_name(name)
-    except DatasetError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return name
-
-
-def _alias(text: str) -> str:
-    try:
-        check_alias_name(text)
-    except DatasetError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text
-
-
-def _input(text: str) -> str:
-    """Check dataset URIs here; what else can be resolved is the engine's to say."""
-    return str(_uri(text)) if text.startswith("dataset:") or "://" not in text else text
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if slash and number.isdecimal() and of.isdecimal() and int(number) < int(of):
-        return int(number), int(of)
-    raise argparse.ArgumentTypeError(f"not a shard: {text!r}. Write K/N, with K from 0 to N-1")
-
-
-def _positive(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"not a number: {text!r}. Write 1 or more")
-
-
-def _n_days(text: str) -> int:
-    number = text.lower().removesuffix("d")
-    if number.isdecimal() and int(number):
-        return int(number)
-    raise argparse.ArgumentTypeError(f"not a number of days: {text!r}. Write 1 or more, such as 30")
-
-
-def _n_bytes(text: str) -> int:
-    digits = text.lower().removesuffix("b")
-    unit = digits[-1:] if digits[-1:] in _UNITS else ""
-    number = digits.removesuffix(unit)
-    if number.isdecimal():
-        return int(number) * _UNITS[unit]
-    raise argparse.ArgumentTypeError(f"not a size: {text!r}. Write a number, such as 500M or 50G")

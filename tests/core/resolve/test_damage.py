@@ -9,11 +9,16 @@ import pytest
 
 from prefect_datasets.core.cache import check
 from prefect_datasets.core.cache.cache import Cache, Selection
-from prefect_datasets.core.errors import IntegrityError, NotFoundError, StoreError
+from prefect_datasets.core.errors import (
+    IntegrityError,
+    InvalidInputError,
+    NotFoundError,
+    StoreError,
+)
 from prefect_datasets.core.progress import NoProgress
 from prefect_datasets.core.publish.publish import Policy
 from prefect_datasets.core.resolve.resolve import resolve_version
-from tests.core.published import Told, uri
+from tests.core.published import Told, uri, write_files
 from tests.core.resolve.small_versions import FILES, SMALL, get, put
 from tests.core.trees import CountingStore, files_of, many_files, overwrite, truncate
 
@@ -68,6 +73,24 @@ def test_a_large_file_that_is_damaged_comes_from_its_own_object(
     record = put(out, store, "v1", files)
     overwrite(store, record.packages[0].key, 30_000, b"damaged")
     assert files_of(get(store, cache, cost=SMALL).path) == files
+
+
+def test_a_file_that_is_there_already_is_not_written_to(
+    store: CountingStore, cache: Cache, out: Path
+) -> None:
+    """As where a file system takes two names for one: it may be a link to a file in use."""
+    put(out, store, "v1", {"large": os.urandom(50_000)})
+    used = write_files(out.parent / "used", {"file": b"in use"}) / "file"
+
+    class Linking(NoProgress):
+        def start(self, what: str, *, n_files: int, n_bytes: int) -> None:
+            if what == "fetching":
+                [files] = cache.root.glob("attempts/*/*/*/*/files")
+                (files / "large").hardlink_to(used)
+
+    with pytest.raises(InvalidInputError, match="takes for one"):
+        get(store, cache, cost=SMALL, progress=Linking())
+    assert used.read_bytes() == b"in use"
 
 
 @pytest.mark.parametrize("name", ["large", "d0/sub0/f00000"])

@@ -101,7 +101,9 @@ class LargeFile:
                 folder, _, name = self._path.rpartition("/")
                 try:
                     parent = hands.target.get(folder)
-                    self._handle = os.open(name, _LARGE_FILE, 0o644, dir_fd=parent)
+                    # What is there already may be a link to a file of another tree.
+                    flags = _LARGE_FILE if self._have else _LARGE_FILE | os.O_EXCL
+                    self._handle = os.open(name, flags, 0o644, dir_fd=parent)
                 except FileNotFoundError:
                     raise
                 except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ import pytest
 from prefect_datasets.core.cache.cache import Cache
 from prefect_datasets.core.errors import NoSpaceError
 from prefect_datasets.core.reads import CostModel
-from prefect_datasets.core.resolve import extract
-from tests.core.resolve.small_versions import get, put
+from prefect_datasets.core.resolve import extract, writers
+from tests.core.resolve.small_versions import SMALL, get, put
 from tests.core.trees import CountingStore, files_of, many_files
 
 # -- room -------------------------------------------------------------------------------------
@@ -131,3 +132,26 @@ def test_memory_is_bounded_by_the_reads_in_flight(
     command = [sys.executable, "-c", MEMORY, store.url, str(tmp_path / "cache")]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert int(done.stdout) < 6 * 2 * 8 + 40
+
+
+def test_as_many_threads_as_there_may_be_leave_files_to_the_program(
+    store: CountingStore, cache: Cache, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may have 1,024 files open as a rule; each thread keeps folders of two trees."""
+    monkeypatch.setattr(writers, "_LEAST_FILES", 1 << 40)
+    monkeypatch.setattr(extract, "_LOCAL_KINDS", ())
+    monkeypatch.setattr(extract, "n_processors", lambda: 64)
+    monkeypatch.setattr(extract, "_LINKS_PER_TASK", 4)
+    old = {f"{number}/f": b"%d" % number for number in range(3_000)}
+    new = {path: path.encode() if int(path[:-2]) % 2 else old[path] for path in old}
+    put(out, store, "v1", old)
+    put(out, store, "v2", new)
+    get(store, cache, "v1")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 750, before[1]))
+    try:
+        tree = get(store, cache, "v2", cost=SMALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert files_of(tree.path) == new

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# One per thread and tree; a process may have 1,024 files open.
-_MOST_OPEN = 32
+# For each of 24 threads in two trees; a process may have 1,024 files open, and has others.
+_MOST_OPEN = 12
 
 
 class Folders:

@@ -1,6 +1,5 @@
 """Which store is meant: a block, the name of a saved one, a URL, or nothing."""
 
-import re
 from typing import cast
 from uuid import UUID
 
@@ -8,16 +7,12 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
+from prefect_datasets.block_names import BLOCK_TYPE, DEFAULT_BLOCK, block_name_in, no_such_block
 from prefect_datasets.blocks.dataset_store import DatasetStore
-from prefect_datasets.core.errors import InvalidInputError, NotFoundError, StoreError
+from prefect_datasets.core.errors import InvalidInputError, StoreError
 from prefect_datasets.settings import Settings
 
-DEFAULT_BLOCK = "default"
-
 _defaults: dict[UUID, DatasetStore] = {}
-
-# Prefect's own rule for names of block documents; a folder of such a name is written ./name.
-_BLOCK_NAME = re.compile(r"(?:dataset-store/)?(?P<name>[a-z0-9-]+)")
 
 
 def choose_store(store: DatasetStore | str | None = None) -> DatasetStore:
@@ -37,14 +32,10 @@ def choose_store(store: DatasetStore | str | None = None) -> DatasetStore:
         return _default_store()
     if not store.strip():
         raise InvalidInputError("The store is empty", hint="Name a saved block, or give a URL.")
-    if (match := _BLOCK_NAME.fullmatch(store)) is None:
+    if (name := block_name_in(store)) is None:
         return DatasetStore(url=store)
-    if (block := load_block(match["name"])) is None:
-        raise NotFoundError(
-            "No saved block DatasetStore has the name",
-            subject=match["name"],
-            hint=f"Save one in the Prefect UI; for a folder of that name write ./{match['name']}.",
-        )
+    if (block := load_block(name)) is None:
+        raise no_such_block(name)
     return block
 
 
@@ -62,7 +53,7 @@ def load_block(name: str) -> DatasetStore | None:
             return None
         raise StoreError(
             f"The Prefect API could not be asked for the block ({type(error).__name__}: {error})",
-            subject=f"dataset-store/{name}",
+            subject=f"{BLOCK_TYPE}/{name}",
             hint="Check PREFECT_API_URL, or name the store by its URL.",
         ) from error
 

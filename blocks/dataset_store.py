@@ -11,6 +11,7 @@ from prefect.blocks.core import Block
 from prefect.types import SecretDict
 from pydantic import Field, HttpUrl
 
+from prefect_datasets.block_names import BLOCK_TYPE
 from prefect_datasets.core.store_spec import StoreSpec
 from prefect_datasets.settings import Settings
 
@@ -49,7 +50,7 @@ class DatasetStore(Block):
     """
 
     _block_type_name: ClassVar[str | None] = "Dataset Store"
-    _block_type_slug: ClassVar[str | None] = "dataset-store"  # saved blocks hang on it
+    _block_type_slug: ClassVar[str | None] = BLOCK_TYPE
     # Prefect takes http addresses only, and a collection outside its site has no logo of its own.
     _logo_url: ClassVar[HttpUrl | None] = HttpUrl(
         "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"

@@ -14,6 +14,7 @@ from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
 from prefect_datasets import flows
+from prefect_datasets.block_names import BLOCK_TYPE
 from prefect_datasets.blocks.choice import block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.errors import StoreError
@@ -65,7 +66,7 @@ def saved(store: DatasetStore) -> DatasetStore:
         StoreError: The Prefect API did not take it.
     """
     if not block_name(store):
-        with _told_of_refusal("block", f"dataset-store/{SERVED_BLOCK}"):
+        with _told_of_refusal("block", f"{BLOCK_TYPE}/{SERVED_BLOCK}"):
             store.save(SERVED_BLOCK, overwrite=True)
     return store
 

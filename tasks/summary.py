@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from prefect_datasets.blocks.choice import DEFAULT_BLOCK, block_name
+from prefect_datasets.block_names import DEFAULT_BLOCK
+from prefect_datasets.blocks.choice import block_name
 from prefect_datasets.blocks.dataset_store import DatasetStore
 from prefect_datasets.core.columns import Int64s
 from prefect_datasets.core.format.record import Part, VersionRecord

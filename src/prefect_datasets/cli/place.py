@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect_datasets.block_names import DEFAULT_BLOCK, block_name_in, no_such_block
 from prefect_datasets.cli.prefect_api import configured_api
 from prefect_datasets.cli.warm import IN_USE_SECONDS
-from prefect_datasets.core.errors import InvalidInputError, NotFoundError
+from prefect_datasets.core.errors import InvalidInputError
 from prefect_datasets.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     from prefect_datasets.core.cache.cache import Cache
     from prefect_datasets.core.store import Store
-
-_DEFAULT_BLOCK = "default"
-# Prefect's own rule for names of saved blocks; a folder of such a name is written ./name.
-_BLOCK_NAME = re.compile(r"(?:dataset-store/)?(?P<name>[a-z0-9-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +75,9 @@ def choose(chosen: argparse.Namespace) -> Place:
         )
     if not named.strip():
         raise InvalidInputError("--store is empty", hint="Give a URL or the name of a saved block.")
-    if (match := _BLOCK_NAME.fullmatch(named)) is None:
+    if (name := block_name_in(named)) is None:
         return _of_url(named, cache_dir)
-    return _of_block(_saved_block(match["name"]), cache_dir)
+    return _of_block(_saved_block(name), cache_dir)
 
 
 def _of_url(url: str, cache_dir: Path | None) -> Place:
@@ -100,18 +96,14 @@ def _of_block(block: dict[str, Any], cache_dir: Path | None) -> Place:
 
 def _default_block() -> dict[str, Any] | None:
     api = configured_api()
-    return api.saved_store(_DEFAULT_BLOCK) if api else None
+    return api.saved_store(DEFAULT_BLOCK) if api else None
 
 
 def _saved_block(name: str) -> dict[str, Any]:
     api = configured_api()
     block = api.saved_store(name) if api else _from_database(name)
     if block is None:
-        raise NotFoundError(
-            "No saved block DatasetStore has the name",
-            subject=name,
-            hint=f"Save one in the Prefect UI; for a folder of that name write ./{name}.",
-        )
+        raise no_such_block(name)
     return block
 
 

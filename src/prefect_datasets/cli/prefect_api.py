@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_datasets.block_names import BLOCK_TYPE
 from prefect_datasets.cli.api_settings import configured
 from prefect_datasets.core.errors import StoreError
 
-_BLOCK_TYPE = "dataset-store"
 _TIMEOUT_SECONDS = 10.0
 _NOT_FOUND = 404
 
@@ -50,7 +50,7 @@ class PrefectApi:
         """
         from urllib.error import HTTPError  # noqa: PLC0415  0.05 s that few calls need
 
-        path = f"/block_types/slug/{_BLOCK_TYPE}/block_documents/name/{name}"
+        path = f"/block_types/slug/{BLOCK_TYPE}/block_documents/name/{name}"
         try:
             document = self._get(f"{path}?include_secrets=true")
         except HTTPError as error:

@@ -14,12 +14,11 @@ from prefect.server.database import provide_database_interface
 from prefect.server.models.block_documents import read_block_document_by_name
 from sqlalchemy.engine import make_url
 
+from prefect_datasets.block_names import BLOCK_TYPE
 from prefect_datasets.core.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
-
-_BLOCK_TYPE = "dataset-store"
 
 
 def saved_store(name: str) -> dict[str, Any] | None:
@@ -58,7 +57,7 @@ async def _read(name: str) -> dict[str, Any] | None:
     try:
         async with database.session_context() as session:
             document = await read_block_document_by_name(
-                session, name=name, block_type_slug=_BLOCK_TYPE, include_secrets=True
+                session, name=name, block_type_slug=BLOCK_TYPE, include_secrets=True
             )
     finally:
         await (await database.engine()).dispose()

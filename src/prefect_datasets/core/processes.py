@@ -153,9 +153,20 @@ def n_processors() -> int:
     return os.cpu_count() or 1
 
 
-def can_start(memory: Memory) -> bool:
-    """Tell whether children can be started: not where a program has the interpreter built in."""
-    return memory.descriptor >= 0 and bool(sys.executable) and not getattr(sys, "frozen", False)
+def start_children(module: str, memory: Memory, n_children: int) -> list[Child]:
+    """Start children, as many as can be: none where a program has the interpreter built in.
+
+    Args:
+        module: Name of the module whose `answer` they call.
+        memory: What they share with this process.
+        n_children: How many are wanted.
+    """
+    children: list[Child] = []
+    if memory.descriptor >= 0 and sys.executable and not getattr(sys, "frozen", False):
+        with suppress(OSError):
+            for _ in range(n_children):
+                children.append(Child(module, memory))  # noqa: PERF401  (those before a failure stay)
+    return children
 
 
 def _descriptor(n_bytes: int) -> int:

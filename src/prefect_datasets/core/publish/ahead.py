@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from prefect_datasets.core.metadata.walk import Chunk, Walked
-from prefect_datasets.core.processes import Child, Memory, can_start, n_processors, read_answer
+from prefect_datasets.core.processes import (
+    Child,
+    Memory,
+    n_processors,
+    read_answer,
+    start_children,
+)
 from prefect_datasets.core.publish import packer
 
 if TYPE_CHECKING:
@@ -62,7 +68,7 @@ class Ahead:
             memory = Memory(_MEMORY_BYTES)
             self._stack.callback(memory.close)
             self._started = Started(memory, [])
-            self._start()
+            self._start(1)
         if self._children:
             with suppress(OSError):  # it has gone already: that shows when it is asked
                 self._children[0].tell(packer.order(packer.LIST, self._root))
@@ -92,16 +98,14 @@ class Ahead:
 
     def _use_the_time(self) -> None:
         """Begin what will be needed, while there is nothing to be done."""
-        for _ in range(1, min(n_processors(), MAX_PROCESSES)):
-            self._start()
+        self._start(min(n_processors(), MAX_PROCESSES) - 1)
         import_module(_LATE_MODULE)
 
-    def _start(self) -> None:
-        if self._started and can_start(self._started.memory):
-            with suppress(OSError):
-                child = Child(packer.__name__, self._started.memory)
-                self._stack.callback(child.end)
-                self._children.append(child)
+    def _start(self, n_children: int) -> None:
+        assert self._started is not None
+        for child in start_children(packer.__name__, self._started.memory, n_children):
+            self._stack.callback(child.end)
+            self._children.append(child)
 
     @property
     def _children(self) -> list[Child]:

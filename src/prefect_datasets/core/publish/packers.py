@@ -11,11 +11,11 @@ from __future__ import annotations
 import mmap
 import queue
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_datasets.core.processes import Child, Memory, can_start, read_answer
+from prefect_datasets.core.processes import Child, Memory, read_answer, start_children
 from prefect_datasets.core.publish import packer
 from prefect_datasets.core.publish.ahead import started_ahead
 from prefect_datasets.core.publish.fill import Batch, Hashes, fill
@@ -58,8 +58,10 @@ class Packers:
         memory, children = started or (self._memory(n_bytes), [])
         for start in reversed(range(0, n_bytes, step)):
             self._free.put(Buffer(start, memory.view[start : start + step]))
-        n_missing = n_processes - len(children) if can_start(memory) else 0
-        for hand in [*children, *(self._started(memory) for _ in range(n_missing))] or [None]:
+        new = start_children(packer.__name__, memory, n_processes - len(children))
+        for child in new:
+            self._stack.callback(child.end)
+        for hand in [*children, *new] or [None]:
             self._hands.put(hand)
 
     def __enter__(self) -> Self:
@@ -131,10 +133,3 @@ class Packers:
         memory = Memory(n_bytes)
         self._stack.callback(memory.close)
         return memory
-
-    def _started(self, memory: Memory) -> Child | None:
-        with suppress(OSError):
-            child = Child(packer.__name__, memory)
-            self._stack.callback(child.end)
-            return child
-        return None

@@ -12,9 +12,16 @@ import os
 import queue
 import threading
 from contextlib import suppress
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_datasets.core.processes import Child, Memory, can_start, n_processors, read_answer
+from prefect_datasets.core.processes import (
+    Child,
+    Memory,
+    n_processors,
+    read_answer,
+    start_children,
+)
 from prefect_datasets.core.resolve import writer
 from prefect_datasets.core.resolve.link import link_files
 from prefect_datasets.core.resolve.write_files import write_files
@@ -52,11 +59,12 @@ class Writers:
         self._memory = Memory(_MEMORY_BYTES if n_files >= _LEAST_FILES else 0)
         self._n_lent = 0
         self._lock = threading.Lock()
-        self._children: list[Child] = []
+        n_hands = min(n_processors(), _MOST)
+        n_children = n_hands if n_files >= _LEAST_FILES and n_hands > 1 else 0
+        self._children = start_children(writer.__name__, self._memory, n_children)
         self._free: queue.SimpleQueue[Child | None] = queue.SimpleQueue()
-        is_worth_it = n_files >= _LEAST_FILES and n_processors() > 1 and can_start(self._memory)
-        for _ in range(min(n_processors(), _MOST)):
-            self._free.put(self._started() if is_worth_it else None)
+        for hand in islice(chain(self._children, repeat(None)), n_hands):
+            self._free.put(hand)
 
     def __enter__(self) -> Self:
         return self
@@ -145,12 +153,6 @@ class Writers:
     def n_processes(self) -> int:
         """How many processes were started."""
         return len(self._children)
-
-    def _started(self) -> Child | None:
-        with suppress(OSError):
-            self._children.append(Child(writer.__name__, self._memory))
-            return self._children[-1]
-        return None
 
     def _ask(self, child: Child, what: str, fields: tuple[Any, ...]) -> bytes:
         return child.ask(marshal.dumps((str(self._root), what, fields)))

@@ -106,6 +106,15 @@ def deploy(path: Path, env: dict[str, str], *which: str) -> subprocess.Completed
     )
 
 
+@pytest.fixture(autouse=True)
+def no_automation_is_left(prefect_api: str) -> Generator[None]:
+    """Deployments go without their automations, which go on for versions that other tests make."""
+    yield
+    with get_client(sync_client=True) as client:
+        for each in client.request("POST", "/automations/filter", json={}).json():
+            client.request("DELETE", "/automations/{id}", path_params={"id": each["id"]})
+
+
 @pytest.fixture
 def pool(environment: dict[str, str]) -> None:
     command = [program("prefect"), "--no-prompt", "work-pool", "create", "datasets"]

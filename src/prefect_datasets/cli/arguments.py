@@ -136,6 +136,18 @@ def _add_publish(commands: _Commands[_Arguments]) -> None:
         help="also store each file as an object of its own; off leaves the packages alone "
         "(default: what the store says, else on)",
     )
+    _add_base(publish)
+    publish.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        type=values.alias,
+        metavar="NAME",
+        help="alias to point at the new version (repeatable)",
+    )
+
+
+def _add_base(publish: _Arguments) -> None:
     publish.add_argument(
         "--from",
         dest="base",
@@ -149,14 +161,6 @@ def _add_publish(commands: _Commands[_Arguments]) -> None:
         default=[],
         metavar="GLOB",
         help="inherited files to leave out (repeatable)",
-    )
-    publish.add_argument(
-        "--alias",
-        action="append",
-        default=[],
-        type=values.alias,
-        metavar="NAME",
-        help="alias to point at the new version (repeatable)",
     )
 
 

@@ -24,9 +24,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Servers that take seconds to start: of the processes that run the tests, one has all that ask.
 _COSTLY = ("prefect_api", "ceph", "azurite")
 
-# Hypothesis takes a thread that uses `random` meanwhile for the strategy; Prefect's client does so.
-_RANDOM_ELSEWHERE = "ignore:Do not use the `random` module inside strategies"
-
 Server = Callable[[Path], AbstractContextManager[Served]]
 
 
@@ -104,7 +101,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group(server))
         if "prefect_api" in asked_for:
             item.add_marker(pytest.mark.timeout(300))
-            item.add_marker(pytest.mark.filterwarnings(_RANDOM_ELSEWHERE))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -208,6 +209,26 @@ def test_interrupt_is_130_and_one_line(run: Run, pets: Path, environment: dict[s
     assert (process.returncode, err) == (130, INTERRUPTED)
     assert not list(store.glob("datasets/*/v1.json"))
     assert run("publish", pets, "--to", V1).code == 0
+
+
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "prefect_datasets.cli.run":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from prefect_datasets.cli import main
+sys.exit(main())
+"""
+
+
+def test_so_is_one_while_modules_are_loaded(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, "list"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, INTERRUPTED)
 
 
 @pytest.mark.parametrize("n_interrupts", [1, 2])

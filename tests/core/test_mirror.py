@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datasets.core.cache.cache import Cache, Entry, Selection
+from prefect_datasets.core.errors import NoSpaceError
 from prefect_datasets.core.processes import read_answer
-from prefect_datasets.core.resolve import writer
+from prefect_datasets.core.reads import CostModel
+from prefect_datasets.core.resolve import extract, writer
 from prefect_datasets.core.resolve import writers as writing
+from prefect_datasets.core.resolve.fetch import Fetcher
 from prefect_datasets.core.resolve.mirror import Mirror, tree_before
 from prefect_datasets.core.resolve.resolve import Tree, resolve_version
 from prefect_datasets.core.resolve.writer import name_checksum
@@ -41,7 +46,9 @@ V2 = {
     "e/f/g": V1["b/c/2"],
 }
 
-NAMES_OF_V1 = (len(V1), name_checksum(path.encode() for path in V1))
+NAMES_OF_V1 = (len(V1), lambda: name_checksum(path.encode() for path in V1))
+# Every file but the shortest is read in pieces, as files of many megabytes are.
+IN_PIECES = CostModel(latency_seconds=0, request_bytes=16)
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +64,8 @@ def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     taken: list[Path | None] = []
     take, give_up = Mirror.take, Mirror.give_up
 
-    def taking(self: Mirror, n_files: int, checksum: int) -> bool:
-        is_whole = take(self, n_files, checksum)
+    def taking(self: Mirror, n_files: int, name_checksum: Callable[[], int]) -> bool:
+        is_whole = take(self, n_files, name_checksum)
         taken.append(self.tree if is_whole else None)
         return is_whole
 
@@ -79,11 +86,10 @@ def put(folder: Path, name: str, files: dict[str, bytes], parent: str | None = N
     publish(out, store, name, **base)
 
 
-def get(folder: Path, name: str) -> Tree:
+def get(folder: Path, name: str, cost: CostModel | None = None) -> Tree:
     """Resolve a version into the one cache."""
-    return resolve_version(
-        uri(name), store=open_store(str(folder / "store")), cache=Cache(folder / "cache")
-    )
+    store = open_store(str(folder / "store"))
+    return resolve_version(uri(name), store=store, cache=Cache(folder / "cache"), cost=cost)
 
 
 def test_what_has_changed_is_put_right(tmp_path: Path, mirrored: list[Path | None]) -> None:
@@ -131,12 +137,58 @@ def test_a_tree_that_turns_out_to_be_another_is_given_up(
     assert tree.n_linked_files == 1
 
 
+@pytest.mark.parametrize("cost", [None, IN_PIECES], ids=["whole", "in pieces"])
+def test_what_is_new_is_read_while_the_tree_is_linked_and_written_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: CostModel | None
+) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", {**V2, "a/1": b"changed " * 20}, "v1")
+    get(tmp_path, "v1")
+    has_read, seen = threading.Event(), list[set[str]]()
+    read, take = Fetcher.read, Mirror.take
+
+    def reading(self: Fetcher, *given: Any, **named: Any) -> list[memoryview]:
+        found = read(self, *given, **named)
+        has_read.set()
+        return found
+
+    def taking(self: Mirror, n_files: int, name_checksum: Callable[[], int]) -> bool:
+        assert has_read.wait(30)
+        is_whole = take(self, n_files, name_checksum)
+        (files,) = (tmp_path / "cache").glob("attempts/**/files")
+        seen.append({*files_of(files)})
+        return is_whole
+
+    monkeypatch.setattr(Fetcher, "read", reading)
+    monkeypatch.setattr(Mirror, "take", taking)
+    assert files_of(get(tmp_path, "v2", cost).path) == {**V2, "a/1": b"changed " * 20}
+    assert seen == [{*V1}]
+
+
+@pytest.mark.parametrize("cost", [None, IN_PIECES], ids=["whole", "in pieces"])
+def test_what_fails_while_it_is_put_right_is_raised_and_the_next_resolve_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: CostModel | None
+) -> None:
+    put(tmp_path, "v1", V1)
+    put(tmp_path, "v2", V2, "v1")
+    get(tmp_path, "v1")
+
+    def failing(*_: object) -> None:
+        raise NoSpaceError("The disk is full", subject="d/1", hint="Make room.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extract, "remove", failing)
+        with pytest.raises(NoSpaceError, match="full"):
+            get(tmp_path, "v2", cost)
+    assert files_of(get(tmp_path, "v2", cost).path) == V2
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_any_two_versions(data: st.DataObject) -> None:
     """Few names and contents, so that files move, double, and become folders."""
     names = st.sampled_from(["a", "b", "a/b", "a/c", "b/a/a", "b/b"])
-    trees = st.dictionaries(names, st.sampled_from([b"", b"1", b"2"]), min_size=1).filter(
+    trees = st.dictionaries(names, st.sampled_from([b"", b"1", b"22"]), min_size=1).filter(
         lambda files: not any(other.startswith(f"{name}/") for name in files for other in files)
     )
     one, two = data.draw(trees), data.draw(trees)
@@ -145,7 +197,8 @@ def test_any_two_versions(data: st.DataObject) -> None:
         put(folder, "v1", one)
         put(folder, "v2", two, "v1")
         get(folder, "v1")
-        assert files_of(get(folder, "v2").path) == two
+        cost = data.draw(st.sampled_from([None, CostModel(request_bytes=1)]))
+        assert files_of(get(folder, "v2", cost).path) == two
     finally:
         for path in [folder, *folder.rglob("*")]:
             if path.is_dir():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Generic, TypeVar
 
 _Tool = TypeVar("_Tool")
@@ -42,6 +42,36 @@ def work_through(
         raise
     if crew.errors:
         raise crew.errors[0]
+
+
+class Gate:
+    """Holds back some tasks until another has done what they need; open at first."""
+
+    def __init__(self) -> None:
+        self._is_open = threading.Event()
+        self._is_open.set()
+        self._error: BaseException | None = None
+
+    def shut(self) -> None:
+        """Hold back who comes now."""
+        self._is_open.clear()
+
+    @contextmanager
+    def opening(self) -> Generator[None]:
+        """Open the gate when the block ends; what it raises is raised by who waits, too."""
+        try:
+            yield
+        except BaseException as error:
+            self._error = error
+            raise
+        finally:
+            self._is_open.set()
+
+    def wait(self) -> None:
+        """Wait until it is open."""
+        self._is_open.wait()
+        if self._error is not None:
+            raise self._error
 
 
 class _Crew(Generic[_Tool]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from prefect_datasets.core.resolve.fetch import Fetcher, Members
 from prefect_datasets.core.resolve.hands import Hands
 from prefect_datasets.core.resolve.large import LargeFile
 from prefect_datasets.core.resolve.mirror import Mirror, remove
-from prefect_datasets.core.resolve.part_plans import Link, PartPlan, PartPlans, keep
+from prefect_datasets.core.resolve.part_plans import Kept, Link, PartPlan, PartPlans, keep
 from prefect_datasets.core.resolve.room import make_room
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from prefect_datasets.core.format.record import VersionRecord
     from prefect_datasets.core.progress import Progress
     from prefect_datasets.core.resolve.ahead import Begun
+    from prefect_datasets.core.resolve.sources import Source
     from prefect_datasets.core.store import Store
 
 # The kinds of stores that are this machine.
@@ -184,29 +185,54 @@ class _Making:
             )
 
     def _tasks(self) -> Iterator[Task[Hands]]:
-        for plan in self._mirrored() if self._mirror.tree else self._plans:
-            self._n_files += len(plan.rows)
-            self._n_bytes += int(plan.members.sizes[plan.rows].sum())
-            # By turns, so that links are made while reads wait for the network.
-            fetches = fetch_tasks(self._fetcher, plan.members, plan.fetch, pick_up=self._pick_up)
-            both = zip_longest(fetches, self._links(plan))
-            yield from (task for task in chain.from_iterable(both) if task is not None)
+        if self._mirror.tree:
+            yield from self._mirrored([*self._plans])  # while it is being linked
+            return
+        for plan in self._plans:
+            yield from self._by_turns(plan)
 
-    def _mirrored(self) -> Iterable[PartPlan]:
-        """Plan all parts, and put right the tree that was linked whole, if it was."""
-        plans = [*self._plans]  # while it is being linked
+    def _by_turns(self, plan: PartPlan) -> Iterator[Task[Hands]]:
+        """Yield all tasks of a part, so that links are made while reads wait for the network."""
+        both = zip_longest(self._fetches(plan), self._links(plan))
+        yield from (task for task in chain.from_iterable(both) if task is not None)
+
+    def _fetches(self, plan: PartPlan) -> Iterator[Task[Hands]]:
+        self._n_files += len(plan.rows)
+        self._n_bytes += int(plan.members.sizes[plan.rows].sum())
+        return fetch_tasks(self._fetcher, plan.members, plan.fetch, pick_up=self._pick_up)
+
+    def _mirrored(self, plans: list[PartPlan]) -> Iterator[Task[Hands]]:
+        """Yield all tasks where a tree was linked ahead: what is new is read meanwhile."""
         tree = self._mirror.tree
         source = next((it for it in self._plans.sources if it.files == tree and it.is_loaded), None)
         kept = keep(plans, source) if source else None
         if source is None or kept is None or len(kept.stale) > kept.n_files:
             self._mirror.give_up()
-            return plans
-        if not self._mirror.take(source.n_rows, source.name_checksum()):
-            return plans
-        remove(self._attempt.files, kept.stale, self._writers.made)
-        self._n_linked_files += kept.n_files
-        self._progress.advance(n_files=kept.n_files, n_bytes=kept.n_bytes)
-        return kept.plans
+            yield from chain.from_iterable(map(self._by_turns, plans))
+            return
+        self._fetcher.gate.shut()
+        links = [*plans]
+        yield partial(self._put_right, source, kept, links)
+        yield from chain.from_iterable(map(self._fetches, plans))
+        self._fetcher.gate.wait()
+        yield from chain.from_iterable(map(self._links, links))
+
+    def _put_right(self, source: Source, kept: Kept, links: list[PartPlan], _: Hands) -> None:
+        """Wait for the tree that was linked, and remove what is not kept of it.
+
+        Args:
+            source: The tree.
+            kept: What is left to do then.
+            links: The plans whose links are to be made. Those of `kept` take their place, unless
+                the tree could not be linked.
+        """
+        with self._fetcher.gate.opening():
+            if not self._mirror.take(source.n_rows, source.name_checksum):
+                return
+            remove(self._attempt.files, kept.stale, self._writers.made)
+            links[:] = kept.plans
+            self._n_linked_files += kept.n_files
+            self._progress.advance(n_files=kept.n_files, n_bytes=kept.n_bytes)
 
     def _links(self, plan: PartPlan) -> Iterator[Task[Hands]]:
         for link in plan.links:

@@ -24,6 +24,7 @@ from prefect_datasets.core.errors import (
     StoreError,
 )
 from prefect_datasets.core.reads import CostModel, Fetch, Places, Read, plan_fetch
+from prefect_datasets.core.resolve.crew import Gate
 from prefect_datasets.core.resolve.plan import ranges_of
 from prefect_datasets.core.resolve.write_files import Contents, write_files
 from prefect_datasets.core.store.base import Range
@@ -170,6 +171,9 @@ class Fetcher:
         progress: Who is told.
         writers: Who writes the files.
         head: The begin of a package, if it is being fetched already.
+
+    Attributes:
+        gate: What has been read waits here until it may be written.
     """
 
     def __init__(
@@ -187,6 +191,7 @@ class Fetcher:
         self.cost = cost
         self.progress = progress
         self.writers = writers
+        self.gate = Gate()
         self.n_fetched_bytes = head.n_bytes if head else 0
         self._head = head
         self._lock = threading.Lock()
@@ -200,7 +205,9 @@ class Fetcher:
         starts = plan.starts[first:end] - begins
         few = members.contents(rows, starts) if len(rows) <= _MOST_ROWS else None
         failed: list[Int64s] = []
-        for read, buffer in zip(job, self._try_reads(job, hands), strict=True):
+        found = self._try_reads(job, hands)
+        self.gate.wait()
+        for read, buffer in zip(job, found, strict=True):
             for here in _slices(read.first - first, read.end - first):
                 if buffer is None:
                     failed.append(rows[here])

@@ -86,7 +86,7 @@ class LargeFile:
     def run(self, piece: Piece, hands: Hands) -> None:
         """Fetch one piece; the last one to end completes the file."""
         try:
-            data = self._obtain(self._open(hands), piece, hands)
+            data = self._obtain(piece, hands)
             self._hash(piece, data)
             del data
             if self._is_last():
@@ -96,6 +96,7 @@ class LargeFile:
             raise
 
     def _open(self, hands: Hands) -> int:
+        self._fetcher.gate.wait()  # a file of another tree may lie in its place until then
         with self._changed:
             if self._handle is None:
                 folder, _, name = self._path.rpartition("/")
@@ -110,11 +111,11 @@ class LargeFile:
                     raise self._explain(error) from error
             return self._handle
 
-    def _obtain(self, handle: int, piece: Piece, hands: Hands) -> memoryview | None:
+    def _obtain(self, piece: Piece, hands: Hands) -> memoryview | None:
         """Return a piece's bytes, which are in the file then; None where they can't be read."""
         start, length = piece
         if piece in self._have:
-            return memoryview(os.pread(handle, length, start))
+            return memoryview(os.pread(self._open(hands), length, start))
         place = self._place
         try:
             data = self._fetcher.read([Range(place.key, place.start + start, length)], hands)[0]
@@ -123,7 +124,7 @@ class LargeFile:
         except HEALABLE as error:
             self._error = error
             return None
-        self._write(handle, data, start)
+        self._write(self._open(hands), data, start)
         self._fetcher.attempt.note_piece(self._members.part, place.row, start, length)
         self._fetcher.progress.advance(n_files=0, n_bytes=length)
         return data
@@ -160,13 +161,12 @@ class LargeFile:
             return self._left == 0
 
     def _complete(self, hands: Hands) -> None:
-        assert self._handle is not None
-        row = self._place.row
+        row, handle = self._place.row, self._open(hands)
         if self._is_broken or not self._sums.match(self._members, row):
-            self._heal(self._handle, hands)
-        os.ftruncate(self._handle, self._place.n_bytes)
-        os.fchmod(self._handle, 0o444)
-        os.close(self._handle)
+            self._heal(handle, hands)
+        os.ftruncate(handle, self._place.n_bytes)
+        os.fchmod(handle, 0o444)
+        os.close(handle)
         self._handle = None
         self._fetcher.attempt.note_rows(self._members.part, [(row, row + 1)])
         self._fetcher.progress.advance(n_files=1, n_bytes=0)

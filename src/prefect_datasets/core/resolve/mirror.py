@@ -18,7 +18,7 @@ from prefect_datasets.core.errors import DatasetError
 from prefect_datasets.core.resolve.others import is_whole_version, other_trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -79,16 +79,18 @@ class Mirror:
         """The tree that is being linked; None where nothing is."""
         return None if self._source is None else self._source.files
 
-    def take(self, n_files: int, checksum: int) -> bool:
+    def take(self, n_files: int, name_checksum: Callable[[], int]) -> bool:
         """Wait until all of it is linked; where it can't be, leave nothing and return False.
 
         Args:
             n_files: How many files there are by its tables.
-            checksum: Sum of their `name_checksum`s: somebody may have renamed one.
+            name_checksum: Returns the sum of their `name_checksum`s, called while they are linked:
+                somebody may have renamed one.
         """
         if self._source is None:
             return False
         self._start(self._writers.n_processes - len(self._threads))
+        checksum = name_checksum()
         for thread in self._threads:
             thread.join()
         ready = self._source.read_ready() if self._lease else None

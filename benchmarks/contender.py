@@ -94,7 +94,7 @@ class Contender:
         needs: Programs without which it is left out.
         facts: What else its standard output says.
         is_limit: It does only a part of the work; nothing can be faster.
-        is_small: It is fast enough to start for the small mode.
+        is_small: It takes part in the small mode.
     """
 
     name: str

@@ -23,7 +23,7 @@ from benchmarks.versions import deltas, warm
 KB = 1000
 HERE_SAMPLES, FAR_SAMPLES = (500, 3000), (100, 600)
 MANY = Shape(100_000, 10_240)
-SMALL = Shape(5_000, 10_240)
+SMALL = Shape(4_000, 10_240)
 
 
 def full(n_files: int = MANY.n_files) -> list[Scenario]:
@@ -124,7 +124,7 @@ def _growth() -> list[Scenario]:
     return found
 
 
-def _quick(scenario: Scenario, rounds: int = 3) -> Scenario:
-    """Leave out who starts slowly; take one tuning of each knob, untried."""
+def _quick(scenario: Scenario, rounds: int = 2) -> Scenario:
+    """Leave out who would take long; take one tuning of each knob, untried."""
     those = (replace(c, tunings=c.tunings[1:2]) for c in scenario.contenders if c.is_small)
     return replace(scenario, contenders=tuple(those), rounds=rounds, samples=(100, 400))
